@@ -1,0 +1,118 @@
+// swift-tools-version: 6.2
+// SPDX-License-Identifier: Apache-2.0
+
+import PackageDescription
+
+/// Every target of this package is built with strict memory safety, and a warning is an error.
+let strict: [SwiftSetting] = [
+  .strictMemorySafety(),
+  .treatAllWarnings(as: .error),
+  .enableUpcomingFeature("ExistentialAny"),
+  .enableUpcomingFeature("InternalImportsByDefault"),
+  .enableUpcomingFeature("MemberImportVisibility"),
+]
+
+let argumentParser: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
+let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
+let yams: Target.Dependency = .product(name: "Yams", package: "Yams")
+let flyingFox: Target.Dependency = .product(name: "FlyingFox", package: "FlyingFox")
+let subprocess: Target.Dependency = .product(name: "Subprocess", package: "swift-subprocess")
+
+let package = Package(
+  name: "handoff",
+  products: [
+    .executable(name: "cluster_startup", targets: ["ClusterStartup"]),
+    .executable(name: "clusterctl", targets: ["ClusterControl"]),
+    .executable(name: "lab", targets: ["LabTool"]),
+    .library(name: "Wire", targets: ["Wire"]),
+    .library(name: "HTTPHead", targets: ["HTTPHead"]),
+    .library(name: "Handoff", targets: ["Handoff"]),
+    .library(name: "ControlProtocol", targets: ["ControlProtocol"]),
+    .library(name: "DispatcherCore", targets: ["DispatcherCore"]),
+    .library(name: "Dispatcher", targets: ["Dispatcher"]),
+    .library(name: "DistributorCore", targets: ["DistributorCore"]),
+    .library(name: "LinuxKernel", targets: ["LinuxKernel"]),
+    .library(name: "Lab", targets: ["Lab"]),
+  ],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+    .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+    .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+    .package(url: "https://github.com/swhitty/FlyingFox", from: "0.27.1"),
+    .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.2"),
+  ],
+  targets: [
+    // MARK: C libraries and headers
+    .systemLibrary(name: "Clibmnl", pkgConfig: "libmnl", providers: [.apt(["libmnl-dev"])]),
+    .systemLibrary(
+      name: "Clibnetfilter_queue", pkgConfig: "libnetfilter_queue", providers: [.apt(["libnetfilter-queue-dev"])]),
+    .systemLibrary(name: "Clibbpf", pkgConfig: "libbpf", providers: [.apt(["libbpf-dev"])]),
+    .target(name: "CLinux"),
+    .target(name: "CForwardingPlane"),
+
+    // MARK: Pure modules: no I/O, no clock, no Glibc
+    .target(name: "Wire", swiftSettings: strict),
+    .target(name: "HTTPHead", swiftSettings: strict),
+    .target(name: "Handoff", dependencies: ["Wire"], swiftSettings: strict),
+    .target(name: "ControlProtocol", dependencies: ["Wire", "Handoff"], swiftSettings: strict),
+    .target(
+      name: "DispatcherCore", dependencies: ["Wire", "ControlProtocol"], path: "Sources/Dispatcher/Core",
+      swiftSettings: strict),
+    .target(
+      name: "DistributorCore", dependencies: ["Wire", "HTTPHead", "Handoff"], path: "Sources/Distributor/Core",
+      swiftSettings: strict),
+    .target(
+      name: "BackEndCore", dependencies: ["Wire", "Handoff", "ControlProtocol"], path: "Sources/BackEnd/Core",
+      swiftSettings: strict),
+
+    // MARK: I/O
+    .target(
+      name: "LinuxKernel", dependencies: ["CLinux", "Clibmnl", "Clibnetfilter_queue", "Wire"], swiftSettings: strict),
+    .target(
+      name: "ForwardingPlane", dependencies: ["CForwardingPlane", "Clibbpf", "LinuxKernel", "Wire"],
+      exclude: ["BPF"], swiftSettings: strict, plugins: ["CompileBPF"]),
+    .target(name: "Telemetry", dependencies: ["LinuxKernel", logging, flyingFox], swiftSettings: strict),
+    .target(
+      name: "ControlChannel", dependencies: ["LinuxKernel", "ControlProtocol", "Wire"], swiftSettings: strict),
+    .target(
+      name: "Dispatcher", dependencies: ["DispatcherCore", "ControlChannel", "LinuxKernel", "Telemetry", logging],
+      path: "Sources/Dispatcher/Service", swiftSettings: strict),
+    .target(
+      name: "Distributor",
+      dependencies: ["DistributorCore", "ControlChannel", "ForwardingPlane", "LinuxKernel", "Telemetry", logging],
+      path: "Sources/Distributor/Service", swiftSettings: strict),
+    .target(
+      name: "BackEnd", dependencies: ["BackEndCore", "ControlChannel", "LinuxKernel", "Telemetry", logging],
+      path: "Sources/BackEnd/Service", swiftSettings: strict),
+    .executableTarget(
+      name: "ClusterStartup",
+      dependencies: ["Dispatcher", "Distributor", "BackEnd", "Telemetry", "LinuxKernel", argumentParser, logging, yams],
+      swiftSettings: strict),
+    .executableTarget(name: "ClusterControl", dependencies: [argumentParser], swiftSettings: strict),
+
+    // MARK: Lab: a cluster in network namespaces
+    .target(name: "Lab", dependencies: ["LinuxKernel", "Wire", subprocess], swiftSettings: strict),
+    .executableTarget(name: "LabTool", dependencies: ["Lab", argumentParser], swiftSettings: strict),
+
+    // MARK: BPF programs are compiled by the toolchain's clang and embedded
+    .executableTarget(name: "BPFEmbed", swiftSettings: strict),
+    .plugin(name: "CompileBPF", capability: .buildTool(), dependencies: ["BPFEmbed"]),
+
+    // MARK: Tests
+    .testTarget(name: "WireTests", dependencies: ["Wire"], swiftSettings: strict),
+    .testTarget(name: "HTTPHeadTests", dependencies: ["HTTPHead"], swiftSettings: strict),
+    .testTarget(name: "ControlProtocolTests", dependencies: ["ControlProtocol", "Handoff"], swiftSettings: strict),
+    .testTarget(name: "DispatcherCoreTests", dependencies: ["DispatcherCore"], swiftSettings: strict),
+    .testTarget(name: "DispatcherTests", dependencies: ["Dispatcher", "ControlChannel"], swiftSettings: strict),
+    .testTarget(name: "DistributorCoreTests", dependencies: ["DistributorCore"], swiftSettings: strict),
+    .testTarget(name: "BackEndTests", dependencies: ["BackEnd", "BackEndCore", "Lab"], swiftSettings: strict),
+    .testTarget(name: "LinuxKernelTests", dependencies: ["LinuxKernel", "Lab"], swiftSettings: strict),
+    .testTarget(name: "ControlChannelTests", dependencies: ["ControlChannel"], swiftSettings: strict),
+    .testTarget(name: "ForwardingPlaneTests", dependencies: ["ForwardingPlane", "Lab"], swiftSettings: strict),
+    .testTarget(name: "TelemetryTests", dependencies: ["Telemetry"], swiftSettings: strict),
+    .testTarget(name: "ClusterStartupTests", dependencies: ["ClusterStartup"], swiftSettings: strict),
+    .testTarget(name: "LabTests", dependencies: ["Lab"], swiftSettings: strict),
+    .testTarget(name: "IntegrationTests", dependencies: ["Lab", "Wire", "LinuxKernel"], swiftSettings: strict),
+  ],
+  swiftLanguageModes: [.v6]
+)

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+// Kernel headers that Glibc's Swift module does not export, and macros that Swift cannot import.
+#pragma once
+#include <errno.h>
+#include <linux/capability.h>
+#include <linux/filter.h>
+#include <linux/if_ether.h>
+#include <linux/if_packet.h>
+#include <linux/sockios.h>
+#include <net/if.h>
+#include <stdint.h>
+#include <sys/epoll.h>
+#include <sys/prctl.h>
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/timerfd.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+// netinet/in.h and linux/in.h clash; these are ABI constants (include/uapi/linux/in.h, in6.h, tcp.h).
+enum {
+  clinux_IP_TRANSPARENT = 19,
+  clinux_IP_FREEBIND = 15,
+  clinux_IPV6_TRANSPARENT = 75,
+  clinux_IPV6_FREEBIND = 78,
+  clinux_IPV6_HDRINCL = 36,
+  clinux_TCP_USER_TIMEOUT = 18,
+  clinux_TCP_REPAIR = 19,
+  clinux_TCP_REPAIR_QUEUE = 20,
+  clinux_TCP_QUEUE_SEQ = 21,
+  clinux_TCP_REPAIR_OPTIONS = 22,
+  clinux_TCP_TIMESTAMP = 24,
+  clinux_TCP_REPAIR_WINDOW = 29,
+};
+
+// prctl is variadic; the kernel keeps 15 bytes of the name.
+static inline int clinux_set_thread_name(const char *name) { return prctl(PR_SET_NAME, name, 0, 0, 0); }
+
+// Glibc declares these behind _GNU_SOURCE, which would change the prototypes of the socket calls as Swift sees them.
+static inline int clinux_setns_network(int fd) { return (int)syscall(SYS_setns, fd, 0x40000000 /* CLONE_NEWNET */); }
+static inline int clinux_accept4(int fd, struct sockaddr *address, socklen_t *length, int flags) {
+  return (int)syscall(SYS_accept4, fd, address, length, flags);
+}
+struct clinux_mmsghdr {
+  struct msghdr header;
+  unsigned int length;
+};
+static inline int clinux_recvmmsg(int fd, struct clinux_mmsghdr *messages, unsigned int count, int flags) {
+  return (int)syscall(SYS_recvmmsg, fd, messages, count, flags, (void *)0);
+}
+static inline int clinux_sendmmsg(int fd, struct clinux_mmsghdr *messages, unsigned int count, int flags) {
+  return (int)syscall(SYS_sendmmsg, fd, messages, count, flags);
+}

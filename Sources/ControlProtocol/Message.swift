@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import Handoff
+
+/// A message on a control connection. `decode(encode(x)) == x`.
+///
+/// Frame, all integers big-endian: length of the body (4 bytes), type (1 byte), three zero bytes, body.
+public enum Message: Hashable, Sendable {
+  case hello(Hello)
+  /// Sent when nothing else was for half a second; a peer that is silent for two seconds is dead.
+  case ping
+  case pong
+  /// The peer refuses the connection or leaves; the text says why and what to do.
+  case goodbye(String)
+
+  // Node to dispatcher.
+  case registerBackEnd(BackEndRegistration)
+  case registerDistributor(DistributorRegistration)
+  case loadReport(LoadReport)
+  case decisionRequests([DecisionRequest])
+  /// Assignments that the distributor could not use: one element per connection, the back-end it was assigned to.
+  case assignmentsReturned([BackEndID])
+
+  // Dispatcher to node.
+  case clusterView(ClusterView)
+  case decisions([Decision])
+
+  // Distributor worker to back-end agent and back.
+  case handoff(HandoffRequest)
+  case handoffAccepted(HandoffID)
+  case handoffRefused(HandoffID, HandoffRefusal)
+  /// Connections that are over at the back-end.
+  case handoffsEnded([HandoffID])
+}
+
+/// A connection on its way to a back-end.
+public struct HandoffRequest: Hashable, Sendable {
+  public var id: HandoffID
+  public var snapshot: TCPSnapshot
+  /// Everything that the client sent and that `snapshot.receiveNext` counts: the request head and what came with it.
+  public var request: [UInt8]
+
+  public init(id: HandoffID, snapshot: TCPSnapshot, request: [UInt8]) {
+    self.id = id
+    self.snapshot = snapshot
+    self.request = request
+  }
+}

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+
+extension TCPSegment {
+  /// Parses an IPv4 or IPv6 packet that starts at the IP header. Bytes after the packet's own length (Ethernet padding)
+  /// are ignored.
+  ///
+  /// - Parameter verifyingChecksums: false only where the kernel already verified them.
+  /// - Throws: the first rule that the packet breaks. Never traps, whatever the bytes.
+  @inlinable
+  public static func parse(
+    _ packet: Span<UInt8>, verifyingChecksums: Bool = true
+  ) throws(WireError) -> ParsedSegment {
+    guard packet.count >= 20 else { throw .truncated }
+    switch packet[0] >> 4 {
+    case 4: return try parseIPv4(packet, verifyingChecksums: verifyingChecksums)
+    case 6: return try parseIPv6(packet, verifyingChecksums: verifyingChecksums)
+    default: throw .badIPHeader
+    }
+  }
+
+  @inlinable
+  static func parseIPv4(_ packet: Span<UInt8>, verifyingChecksums: Bool) throws(WireError) -> ParsedSegment {
+    let headerLength = Int(packet[0] & 0x0f) * 4
+    let totalLength = Int(packet.readUInt16(at: 2))
+    guard headerLength >= 20, totalLength >= headerLength else { throw .badIPHeader }
+    guard packet.count >= totalLength else { throw .truncated }
+    // More-fragments flag or a fragment offset (RFC 791 section 3.1).
+    guard packet.readUInt16(at: 6) & 0x3fff == 0 else { throw .fragment }
+    guard packet[9] == 6 else { throw .notTCP }
+    if verifyingChecksums, InternetChecksum.fold(InternetChecksum.sum(packet.extracting(0..<headerLength))) != 0xffff {
+      throw .badIPChecksum
+    }
+    return try parseTCP(
+      packet, from: headerLength, to: totalLength, source: .read(ipv4: packet, at: 12),
+      destination: .read(ipv4: packet, at: 16), verifyingChecksums: verifyingChecksums)
+  }
+
+  @inlinable
+  static func parseIPv6(_ packet: Span<UInt8>, verifyingChecksums: Bool) throws(WireError) -> ParsedSegment {
+    guard packet.count >= 40 else { throw .truncated }
+    let totalLength = 40 + Int(packet.readUInt16(at: 4))
+    guard packet.count >= totalLength else { throw .truncated }
+    var nextHeader = packet[6]
+    var offset = 40
+    // RFC 8200 section 4.1: at most these come before TCP; each is a multiple of 8 bytes.
+    while nextHeader != 6 {
+      guard nextHeader == 0 || nextHeader == 43 || nextHeader == 60 else {
+        throw nextHeader == 44 ? .fragment : .notTCP
+      }
+      guard offset + 8 <= totalLength else { throw .truncated }
+      nextHeader = packet[offset]
+      offset += 8 + Int(packet[offset + 1]) * 8
+    }
+    return try parseTCP(
+      packet, from: offset, to: totalLength, source: .read(ipv6: packet, at: 8),
+      destination: .read(ipv6: packet, at: 24), verifyingChecksums: verifyingChecksums)
+  }
+
+  @inlinable
+  static func parseTCP(
+    _ packet: Span<UInt8>, from start: Int, to end: Int, source: IPAddress, destination: IPAddress,
+    verifyingChecksums: Bool
+  ) throws(WireError) -> ParsedSegment {
+    guard end - start >= 20 else { throw .truncated }
+    let headerLength = Int(packet[start + 12] >> 4) * 4
+    guard headerLength >= 20, start + headerLength <= end else { throw .badTCPHeader }
+    if verifyingChecksums {
+      let sum = InternetChecksum.tcpSum(packet.extracting(start..<end), source: source, destination: destination)
+      guard InternetChecksum.fold(sum) == 0xffff else { throw .badTCPChecksum }
+    }
+    let segment = TCPSegment(
+      source: Endpoint(source, packet.readUInt16(at: start)),
+      destination: Endpoint(destination, packet.readUInt16(at: start + 2)),
+      sequence: SequenceNumber(packet.readUInt32(at: start + 4)),
+      acknowledgment: SequenceNumber(packet.readUInt32(at: start + 8)),
+      flags: TCPFlags(rawValue: packet[start + 13]),
+      window: packet.readUInt16(at: start + 14),
+      options: try TCPOptions.parse(packet.extracting(start + 20..<start + headerLength)))
+    return ParsedSegment(segment: segment, payload: start + headerLength..<end)
+  }
+}
