@@ -73,7 +73,7 @@ let package = Package(
       exclude: ["BPF"], swiftSettings: strict, plugins: ["CompileBPF"]),
     .target(name: "Telemetry", dependencies: ["LinuxKernel", logging, flyingFox], swiftSettings: strict),
     .target(
-      name: "ControlChannel", dependencies: ["LinuxKernel", "ControlProtocol", "Wire"], swiftSettings: strict),
+      name: "ControlChannel", dependencies: ["LinuxKernel", "ControlProtocol", "Handoff", "Wire"], swiftSettings: strict),
     .target(
       name: "Dispatcher", dependencies: ["DispatcherCore", "ControlChannel", "LinuxKernel", "Telemetry", logging],
       path: "Sources/Dispatcher/Service", swiftSettings: strict),
@@ -107,7 +107,9 @@ let package = Package(
     .testTarget(name: "DistributorCoreTests", dependencies: ["DistributorCore"], swiftSettings: strict),
     .testTarget(name: "BackEndTests", dependencies: ["BackEnd", "BackEndCore", "Lab"], swiftSettings: strict),
     .testTarget(name: "LinuxKernelTests", dependencies: ["LinuxKernel", "Lab"], swiftSettings: strict),
-    .testTarget(name: "ControlChannelTests", dependencies: ["ControlChannel"], swiftSettings: strict),
+    .testTarget(
+      name: "ControlChannelTests",
+      dependencies: ["ControlChannel", "ControlProtocol", "Handoff", "LinuxKernel", "Wire"], swiftSettings: strict),
     .testTarget(name: "ForwardingPlaneTests", dependencies: ["ForwardingPlane", "Lab"], swiftSettings: strict),
     .testTarget(name: "TelemetryTests", dependencies: ["Telemetry"], swiftSettings: strict),
     .testTarget(name: "ClusterStartupTests", dependencies: ["ClusterStartup"], swiftSettings: strict),
