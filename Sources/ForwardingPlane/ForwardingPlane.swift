@@ -73,12 +73,12 @@ public struct ForwardingPlane: ~Copyable, Sendable {
         "the flow table cannot hold \(configuration.capacity) flows; choose 64 to 16777216")
     }
     let hook = try TrafficHook(interface: interface)
-    return try ForwardingPlane(at: hook, configuration, after: try Predecessor.find(at: hook))
+    return try setUp(at: hook, configuration, after: try Predecessor.find(at: hook))
   }
 
-  private init(
+  private static func setUp(
     at hook: TrafficHook, _ configuration: ForwardingPlaneConfiguration, after predecessor: Predecessor
-  ) throws(ForwardingPlaneError) {
+  ) throws(ForwardingPlaneError) -> ForwardingPlane {
     let loaded: LoadedProgram
     let createdBefore: Bool
     switch predecessor {
@@ -95,23 +95,21 @@ public struct ForwardingPlane: ~Copyable, Sendable {
     }
     let counters = try CounterArray(loaded.maps.counters)
     let table = FlowTable(map: loaded.maps.flows, counters: counters, capacity: configuration.capacity)
-    adoption = table.adopt(from: predecessor, counters)
-    flows = table
-    counterArray = counters
-    program = loaded.program
-    services = ServiceSet(map: loaded.maps.services)
-    self.hook = hook
-    self.configuration = configuration
-
+    let adoption = table.adopt(from: predecessor, counters)
     let created = try hook.createQdisc()
-    createdQdisc = created || createdBefore
+    let programID: UInt32
     do {
-      try PlaneState(map: loaded.maps.state).write(localMark: configuration.localMark, createdQdisc: createdQdisc)
+      let state = PlaneState(map: loaded.maps.state)
+      try state.write(localMark: configuration.localMark, createdQdisc: created || createdBefore)
       programID = try hook.attach(loaded.program)
     } catch {
       if created { try? hook.removeUnusedQdisc() }
       throw error
     }
+    return ForwardingPlane(
+      flows: table, adoption: adoption, configuration: configuration, program: loaded.program, programID: programID,
+      hook: hook, services: ServiceSet(map: loaded.maps.services), counterArray: counters,
+      createdQdisc: created || createdBefore)
   }
 
   /// Packets to these endpoints are the program's business from now on, packets to all others are not.
