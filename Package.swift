@@ -16,7 +16,6 @@ let argumentParser: Target.Dependency = .product(name: "ArgumentParser", package
 let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
 let yams: Target.Dependency = .product(name: "Yams", package: "Yams")
 let flyingFox: Target.Dependency = .product(name: "FlyingFox", package: "FlyingFox")
-let subprocess: Target.Dependency = .product(name: "Subprocess", package: "swift-subprocess")
 
 let package = Package(
   name: "handoff",
@@ -39,7 +38,6 @@ let package = Package(
     .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
     .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
     .package(url: "https://github.com/swhitty/FlyingFox", from: "0.27.1"),
-    .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.2"),
   ],
   targets: [
     // MARK: C libraries and headers
@@ -91,7 +89,7 @@ let package = Package(
     .executableTarget(name: "ClusterControl", dependencies: [argumentParser], swiftSettings: strict),
 
     // MARK: Lab: a cluster in network namespaces
-    .target(name: "Lab", dependencies: ["LinuxKernel", "Wire", subprocess], swiftSettings: strict),
+    .target(name: "Lab", dependencies: ["LinuxKernel", "Wire"], swiftSettings: strict),
     .executableTarget(name: "LabTool", dependencies: ["Lab", argumentParser], swiftSettings: strict),
 
     // MARK: BPF programs are compiled by the toolchain's clang and embedded
