@@ -67,7 +67,7 @@ let package = Package(
     .target(
       name: "LinuxKernel", dependencies: ["CLinux", "Clibmnl", "Clibnetfilter_queue", "Wire"], swiftSettings: strict),
     .target(
-      name: "ForwardingPlane", dependencies: ["CForwardingPlane", "Clibbpf", "LinuxKernel", "Wire"],
+      name: "ForwardingPlane", dependencies: ["CForwardingPlane", "Clibbpf", "Handoff", "LinuxKernel", "Wire"],
       exclude: ["BPF"], swiftSettings: strict, plugins: ["CompileBPF"]),
     .target(name: "Telemetry", dependencies: ["LinuxKernel", logging, flyingFox], swiftSettings: strict),
     .target(
@@ -108,7 +108,10 @@ let package = Package(
     .testTarget(
       name: "ControlChannelTests",
       dependencies: ["ControlChannel", "ControlProtocol", "Handoff", "LinuxKernel", "Wire"], swiftSettings: strict),
-    .testTarget(name: "ForwardingPlaneTests", dependencies: ["ForwardingPlane", "Lab"], swiftSettings: strict),
+    .testTarget(
+      name: "ForwardingPlaneTests",
+      dependencies: ["ForwardingPlane", "CForwardingPlane", "Clibbpf", "CLinux", "Handoff", "LinuxKernel", "Wire", "Lab"],
+      swiftSettings: strict),
     .testTarget(name: "TelemetryTests", dependencies: ["Telemetry"], swiftSettings: strict),
     .testTarget(name: "ClusterStartupTests", dependencies: ["ClusterStartup"], swiftSettings: strict),
     .testTarget(name: "LabTests", dependencies: ["Lab"], swiftSettings: strict),
