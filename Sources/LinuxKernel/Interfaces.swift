@@ -1,36 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import CLinux
 import Clibmnl
 import Glibc
 public import Wire
 
 /// A network interface of the calling thread's network namespace.
 public struct NetworkInterface: Hashable, Sendable {
-  public struct Address: Hashable, Sendable {
-    public var address: IPAddress
-    /// Bits of the network part, 0 to 32 or 0 to 128.
-    public var prefixLength: Int
-  }
-
+  public var name: String
   /// The number by which system calls name it, from 1.
   public var index: UInt32
-  public var name: String
   /// Zero for interfaces without an Ethernet address, as the loopback interface.
   public var mac: MACAddress
   /// Bytes of the largest IP packet.
   public var mtu: Int
   public var isUp: Bool
-  public var addresses: [Address]
+  public var addresses: [InterfaceAddress]
 
   /// All interfaces with their addresses, by index.
   public static func all() throws(SystemError) -> [NetworkInterface] {
-    let links = try readLinks()
-    let addresses = try readAddresses()
-    return links.sorted { $0.index < $1.index }.map { link in
-      var link = link
-      link.addresses = addresses.filter { $0.index == link.index }.map(\.address)
-      return link
-    }
+    var netlink = try NetlinkSocket(.route)
+    return try netlink.interfaces()
   }
 
   /// The interface of that name, nil when there is none.
@@ -42,61 +32,38 @@ public struct NetworkInterface: Hashable, Sendable {
   public static func having(_ address: IPAddress) throws(SystemError) -> NetworkInterface? {
     try all().first { $0.addresses.contains { $0.address == address } }
   }
+}
 
-  private static func readLinks() throws(SystemError) -> [NetworkInterface] {
-    var links: [NetworkInterface] = []
-    let header = ifinfomsg()
-    try unsafe RouteNetlink.dump("RTM_GETLINK", type: Int(RTM_GETLINK), header: header, reset: { links = [] }) { message in
-      guard unsafe Int(message.pointee.nlmsg_type) == Int(RTM_NEWLINK) else { return }
-      let header = unsafe mnl_nlmsg_get_payload(message)!.load(as: ifinfomsg.self)
-      var link = NetworkInterface(
-        index: UInt32(header.ifi_index), name: "", mac: MACAddress(bits: 0), mtu: 0,
-        isUp: header.ifi_flags & UInt32(IFF_UP) != 0, addresses: [])
-      unsafe RouteNetlink.attributes(of: message, after: MemoryLayout<ifinfomsg>.size) { type, payload in
-        switch type {
-        case IFLA_IFNAME:
-          link.name = unsafe String(decoding: payload.prefix { $0 != 0 }, as: UTF8.self)
-        case IFLA_MTU where payload.count == 4:
-          link.mtu = Int(unsafe payload.loadUnaligned(as: UInt32.self))
-        case IFLA_ADDRESS where payload.count == 6:
-          link.mac = MACAddress(bits: unsafe payload.reduce(UInt64(0)) { $0 << 8 | UInt64($1) })
-        default: break
-        }
+extension NetlinkSocket {
+  /// All interfaces with their addresses, by index.
+  public mutating func interfaces() throws(SystemError) -> [NetworkInterface] {
+    let addresses = try self.addresses()
+    let request = NetlinkRequest(type: Int32(RTM_GETLINK), flags: NLM_F_DUMP)
+    request.putHeader(ifinfomsg())
+    var interfaces: [NetworkInterface] = []
+    try exchange(request, call: "RTM_GETLINK") { reply in
+      let index = reply.native(at: 4, as: UInt32.self)
+      let attributes = reply.attributes(after: MemoryLayout<ifinfomsg>.size)
+      // IFLA_IFNAME, with its final zero byte.
+      guard let name = attributes[3], name.count > 1 else { return }
+      var mac = MACAddress(bits: 0)
+      // IFLA_ADDRESS
+      if let range = attributes[1], range.count == 6 {
+        mac = MACAddress(bits: reply.body[range].reduce(UInt64(0)) { $0 << 8 | UInt64($1) })
       }
-      links.append(link)
+      // IFLA_MTU
+      let mtu = attributes[4].map { Int(reply.native(at: $0.lowerBound, as: UInt32.self)) } ?? 0
+      let flags = reply.native(at: 8, as: UInt32.self)
+      interfaces.append(
+        NetworkInterface(
+          name: String(decoding: reply.body[name].dropLast(), as: UTF8.self), index: index, mac: mac, mtu: mtu,
+          isUp: flags & UInt32(IFF_UP) != 0, addresses: addresses.filter { $0.interface == index }))
     }
-    return links
+    return interfaces.sorted { $0.index < $1.index }
   }
 
-  private static func readAddresses() throws(SystemError) -> [(index: UInt32, address: Address)] {
-    var found: [(index: UInt32, address: Address)] = []
-    let header = ifaddrmsg()
-    try unsafe RouteNetlink.dump("RTM_GETADDR", type: Int(RTM_GETADDR), header: header, reset: { found = [] }) { message in
-      guard unsafe Int(message.pointee.nlmsg_type) == Int(RTM_NEWADDR) else { return }
-      let header = unsafe mnl_nlmsg_get_payload(message)!.load(as: ifaddrmsg.self)
-      var (own, peer): (IPAddress?, IPAddress?) = (nil, nil)
-      unsafe RouteNetlink.attributes(of: message, after: MemoryLayout<ifaddrmsg>.size) { type, payload in
-        switch type {
-        case IFA_LOCAL: own = unsafe ipAddress(payload)
-        case IFA_ADDRESS: peer = unsafe ipAddress(payload)
-        default: break
-        }
-      }
-      // On a point-to-point link IFA_ADDRESS is the peer's; IPv6 has IFA_ADDRESS only.
-      guard let address = own ?? peer else { return }
-      found.append((header.ifa_index, Address(address: address, prefixLength: Int(header.ifa_prefixlen))))
-    }
-    return found
-  }
-
-  private static func ipAddress(_ bytes: UnsafeRawBufferPointer) -> IPAddress? {
-    switch bytes.count {
-    case 4: IPAddress(ipv4: UInt32(bigEndian: unsafe bytes.loadUnaligned(as: UInt32.self)))
-    case 16:
-      IPAddress(
-        high: UInt64(bigEndian: unsafe bytes.loadUnaligned(as: UInt64.self)),
-        low: UInt64(bigEndian: unsafe bytes.loadUnaligned(fromByteOffset: 8, as: UInt64.self)))
-    default: nil
-    }
+  /// The interface with an index, nil when there is none.
+  public mutating func interface(_ index: UInt32) throws(SystemError) -> NetworkInterface? {
+    try interfaces().first { $0.index == index }
   }
 }
