@@ -29,7 +29,10 @@ struct TestInterface: ~Copyable, Sendable {
         "ip", "link", "add", "d0", "address", Addresses.ownMAC.description, "type", "veth", "peer", "name", "d1",
       ]).checked()
       try namespace.run(["ip", "link", "set", "d0", "up"]).checked()
-      index = try namespace.perform { try NetworkInterface.named("d0")?.index ?? 0 }
+      index = try namespace.perform {
+        var netlink = try NetlinkSocket(.route)
+        return try netlink.interface(named: "d0")?.index ?? 0
+      }
     } catch {
       try? namespace.remove()
       throw error
