@@ -92,7 +92,8 @@ struct TrafficHook: Hashable, Sendable {
   /// Removes the clsact qdisc unless somebody's filter is attached to it.
   func removeUnusedQdisc() throws(ForwardingPlaneError) {
     do {
-      guard try !TrafficFilters.exist(interface: UInt32(index)) else { return }
+      var netlink = try NetlinkSocket(.route)
+      guard try !netlink.hasTrafficFilters(interface: UInt32(index)) else { return }
     } catch {
       throw explain(error)
     }
