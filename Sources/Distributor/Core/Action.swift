@@ -62,8 +62,7 @@ public struct ActionList: Sendable {
   mutating func store(_ source: Span<UInt8>) -> Range<Int> {
     let range = reserve(source.count)
     var all = bytes.mutableSpan
-    var destination = all.extracting(range)
-    ByteCopy.copy(source, to: &destination)
+    ByteCopy.copy(source, to: &all, at: range.lowerBound)
     return range
   }
 
@@ -71,17 +70,17 @@ public struct ActionList: Sendable {
   mutating func store(_ segment: TCPSegment, payload: Span<UInt8>) -> Range<Int> {
     let range = reserve(segment.headerLength + payload.count)
     var all = bytes.mutableSpan
-    var destination = all.extracting(range)
+    var destination = all._mutatingExtracting(range)
     _ = segment.emit(payload: payload, into: &destination)
     return range
   }
 }
 
 enum ByteCopy {
-  /// Copies all of `source` to the start of `destination`, which is at least as long.
+  /// Copies all of `source` to `offset` of `destination`; the caller has made room.
   @inline(__always)
-  static func copy(_ source: Span<UInt8>, to destination: inout MutableSpan<UInt8>) {
-    precondition(destination.count >= source.count, "the caller sized the destination")
-    for index in source.indices { destination[index] = source[index] }
+  static func copy(_ source: Span<UInt8>, to destination: inout MutableSpan<UInt8>, at offset: Int) {
+    precondition(offset >= 0 && destination.count - offset >= source.count, "the caller sized the destination")
+    for index in source.indices { destination[offset + index] = source[index] }
   }
 }

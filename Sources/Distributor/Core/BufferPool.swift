@@ -65,8 +65,7 @@ struct BufferPool {
   /// Copies `source` to `offset`; the buffer was grown to hold it.
   mutating func write(_ source: Span<UInt8>, to handle: Handle, at offset: Int) {
     var all = storage[Int(handle.index)].mutableSpan
-    var destination = all.extracting(offset..<offset + source.count)
-    ByteCopy.copy(source, to: &destination)
+    ByteCopy.copy(source, to: &all, at: offset)
   }
 
   /// The whole memory of a buffer; empty for `none`.

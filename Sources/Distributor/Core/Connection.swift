@@ -56,7 +56,8 @@ enum Phase: BitwiseCopyable {
   case handingOff(Attempt, backEnd: UInt16)
   /// Our answer (or only our FIN) is sent; FIN-WAIT-1, FIN-WAIT-2, CLOSING.
   case closing(Closing)
-  case timeWait
+  /// With snd.nxt, for the acknowledgment of a repeated FIN.
+  case timeWait(sendNext: SequenceNumber)
   /// The connection lives at this back-end.
   case tombstone(backEnd: UInt16)
 

@@ -3,7 +3,7 @@
 internal import Handoff
 
 /// How an embryonic connection (a SYN that got state) ended.
-public enum HandshakeOutcome: Int, Outcome {
+public enum HandshakeOutcome: Int, Outcome, BitwiseCopyable {
   case completed
   case reset
   /// Our SYN-ACK was never acknowledged.
@@ -11,7 +11,7 @@ public enum HandshakeOutcome: Int, Outcome {
 }
 
 /// How a connection with a complete handshake ended.
-public enum ConnectionOutcome: Int, Outcome {
+public enum ConnectionOutcome: Int, Outcome, BitwiseCopyable {
   case handedOff
   case answered400, answered408, answered414, answered431, answered501, answered503, answered505
   /// Reset before it was handed off.
@@ -35,7 +35,7 @@ public enum ConnectionOutcome: Int, Outcome {
 }
 
 /// How one attempt to place a connection (from `.decide` on) ended.
-public enum HandoffOutcome: Int, Outcome {
+public enum HandoffOutcome: Int, Outcome, BitwiseCopyable {
   case accepted
   case refusedServerUnreachable, refusedOverloaded, refusedAddressNotServed, refusedTupleInUse, refusedByKernel
   case refusedDraining

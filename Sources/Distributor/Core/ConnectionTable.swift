@@ -79,5 +79,5 @@ struct ConnectionTable {
     count -= 1
   }
 
-  private func entry(_ hash: UInt64, _ slot: Int) -> UInt64 { hash >> 32 << 32 | UInt64(slot + 1) }
+  private func entry(_ hash: UInt64, _ slot: Int) -> UInt64 { hash & 0xffff_ffff_0000_0000 | UInt64(slot + 1) }
 }

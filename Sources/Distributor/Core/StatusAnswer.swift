@@ -48,7 +48,8 @@ struct AnswerBook {
   /// Writes the bytes of `reply` to `text`, the same each time for the same reply.
   func render(_ reply: Reply, into text: inout [UInt8]) {
     text.removeAll(keepingCapacity: true)
-    guard case .answer(let status, let withBody, let date) = reply, let index = StatusAnswer.allCases.firstIndex(of: status)
+    guard case .answer(let status, let withBody, let date) = reply,
+      let index = StatusAnswer.allCases.firstIndex(of: status)
     else { return }
     text += heads[index]
     // RFC 9110 section 6.6.1: a server without a clock sends no Date.
