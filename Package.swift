@@ -77,7 +77,10 @@ let package = Package(
       path: "Sources/Dispatcher/Service", swiftSettings: strict),
     .target(
       name: "Distributor",
-      dependencies: ["DistributorCore", "ControlChannel", "ForwardingPlane", "LinuxKernel", "Telemetry", logging],
+      dependencies: [
+        "DistributorCore", "ControlChannel", "ControlProtocol", "ForwardingPlane", "Handoff", "LinuxKernel", "Telemetry",
+        "Wire", logging,
+      ],
       path: "Sources/Distributor/Service", swiftSettings: strict),
     .target(
       name: "BackEnd", dependencies: ["BackEndCore", "ControlChannel", "LinuxKernel", "Telemetry", logging],
