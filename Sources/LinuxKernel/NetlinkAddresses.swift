@@ -27,6 +27,8 @@ public struct NetworkInterface: Hashable, Sendable {
   public var index: UInt32
   /// All zero for interfaces without Ethernet addresses.
   public var mac: MACAddress
+  /// IFF_UP.
+  public var isUp: Bool
 }
 
 extension NetlinkSocket {
@@ -63,7 +65,8 @@ extension NetlinkSocket {
         mac = MACAddress(bits: reply.body[range].reduce(UInt64(0)) { $0 << 8 | UInt64($1) })
       }
       result = NetworkInterface(
-        name: String(decoding: reply.body[name].dropLast(), as: UTF8.self), index: index, mac: mac)
+        name: String(decoding: reply.body[name].dropLast(), as: UTF8.self), index: index, mac: mac,
+        isUp: reply.native(at: 8, as: UInt32.self) & 1 != 0)
     }
     return result
   }

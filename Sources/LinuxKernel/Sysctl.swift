@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import CLinux
 import Glibc
 
 /// Kernel settings under /proc/sys. Those under `net` belong to the calling thread's network namespace.
