@@ -100,7 +100,9 @@ public final class ControlConnection {
     while wantsWrite {
       let count: Int
       do {
-        count = try socket.write(queued.span.extracting(written..<queued.count))
+        // A span cannot be taken from a class's storage in place; the local shares it.
+        let bytes = queued
+        count = try socket.write(bytes.span.extracting(written..<bytes.count))
       } catch {
         throw .system(error)
       }
@@ -142,20 +144,19 @@ public final class ControlConnection {
 
   /// Gives every complete message in the buffer.
   private func deliver(_ body: (consuming Message) -> Void) throws(ControlChannelError) {
-    while filled - parsed >= FrameHeader.length {
-      let message: Message
-      do throws(ControlProtocolError) {
-        let header = try FrameHeader(received.span.extracting(parsed..<filled))
-        let end = parsed + FrameHeader.length + header.bodyLength
+    do throws(ControlProtocolError) {
+      let bytes = received
+      while let header = try FrameHeader.parse(bytes.span.extracting(parsed..<filled)) {
+        let end = parsed + header.frameLength
         if end > filled { return }
-        message = try Message.decode(
-          type: header.type, body: received.span.extracting(parsed + FrameHeader.length..<end))
+        let message = try Message.decode(
+          type: header.type, body: bytes.span.extracting(parsed + FrameHeader.length..<end))
         parsed = end
-      } catch {
-        throw .malformed(error)
+        if case .ping = message { continue }
+        body(message)
       }
-      if case .ping = message { continue }
-      body(message)
+    } catch {
+      throw .malformed(error)
     }
   }
 

@@ -19,7 +19,7 @@ public struct NetfilterQueue: ~Copyable {
   private var attributes: [UnsafeMutablePointer<nlattr>?]
 
   /// Packets taken per system call.
-  private static let batch = 32
+  public static let batch = 32
   /// Room for one packet of 1,500 bytes and its attributes; a larger packet is cut by the kernel and then refused by the
   /// parser.
   private static let slot = 4096
@@ -46,8 +46,10 @@ public struct NetfilterQueue: ~Copyable {
 
   /// Takes one batch of packets, gives each from its IP header on, and drops them all in the kernel by one verdict.
   ///
-  /// - Returns: how many packets; less than 32 means that the queue was empty.
-  public mutating func receive(_ body: (Span<UInt8>) -> Void) throws(SystemError) -> Int {
+  /// - Returns: how many packets; less than `batch` means that the queue was empty.
+  public mutating func receive<Context: ~Copyable>(
+    into context: inout Context, _ body: (inout Context, Span<UInt8>) -> Void
+  ) throws(SystemError) -> Int {
     let descriptor = self.descriptor
     let count: Int32? = try receiveBatch(descriptor)
     guard let count, count > 0 else { return 0 }
@@ -73,7 +75,7 @@ public struct NetfilterQueue: ~Copyable {
         last = id
         let packet = unsafe UnsafeRawBufferPointer(
           start: mnl_attr_get_payload(payload), count: Int(mnl_attr_get_payload_len(payload)))
-        unsafe body(packet.bindMemory(to: UInt8.self).span)
+        unsafe body(&context, packet.bindMemory(to: UInt8.self).span)
       }
     }
     if let last { try drop(through: last) }
