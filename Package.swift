@@ -69,7 +69,7 @@ let package = Package(
     .target(
       name: "ForwardingPlane", dependencies: ["CForwardingPlane", "Clibbpf", "Handoff", "LinuxKernel", "Wire"],
       exclude: ["BPF"], swiftSettings: strict, plugins: ["CompileBPF"]),
-    .target(name: "Telemetry", dependencies: ["LinuxKernel", logging, flyingFox], swiftSettings: strict),
+    .target(name: "Telemetry", dependencies: ["LinuxKernel", "Wire", logging, flyingFox], swiftSettings: strict),
     .target(
       name: "ControlChannel", dependencies: ["LinuxKernel", "ControlProtocol", "Handoff", "Wire"], swiftSettings: strict),
     .target(
@@ -87,7 +87,9 @@ let package = Package(
       path: "Sources/BackEnd/Service", swiftSettings: strict),
     .executableTarget(
       name: "ClusterStartup",
-      dependencies: ["Dispatcher", "Distributor", "BackEnd", "Telemetry", "LinuxKernel", argumentParser, logging, yams],
+      dependencies: [
+        "Dispatcher", "Distributor", "BackEnd", "Telemetry", "LinuxKernel", "Wire", argumentParser, logging, yams,
+      ],
       swiftSettings: strict),
     .executableTarget(name: "ClusterControl", dependencies: [argumentParser], swiftSettings: strict),
 
@@ -118,8 +120,12 @@ let package = Package(
       name: "ForwardingPlaneTests",
       dependencies: ["ForwardingPlane", "CForwardingPlane", "Clibbpf", "CLinux", "Handoff", "LinuxKernel", "Wire", "Lab"],
       swiftSettings: strict),
-    .testTarget(name: "TelemetryTests", dependencies: ["Telemetry"], swiftSettings: strict),
-    .testTarget(name: "ClusterStartupTests", dependencies: ["ClusterStartup"], swiftSettings: strict),
+    .testTarget(
+      name: "TelemetryTests", dependencies: ["Telemetry", "LinuxKernel", "Wire", logging], swiftSettings: strict),
+    .testTarget(
+      name: "ClusterStartupTests",
+      dependencies: ["ClusterStartup", "LinuxKernel", "Telemetry", "Wire", argumentParser, logging],
+      exclude: ["Golden"], swiftSettings: strict),
     .testTarget(name: "LabTests", dependencies: ["Lab"], swiftSettings: strict),
     .testTarget(name: "IntegrationTests", dependencies: ["Lab", "Wire", "LinuxKernel"], swiftSettings: strict),
   ],

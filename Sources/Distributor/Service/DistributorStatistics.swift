@@ -40,7 +40,7 @@ extension DistributorWorker {
     statistics.liveFlows = flows.active
     shared.statistics[index].publish(statistics)
     // The wall clock may have been set; the responder only needs seconds.
-    core.responder.setClock(secondsSince1970: WallClock.seconds(), now: core.now)
+    core.responder.setClock(secondsSince1970: UInt64(max(0, WallClock.microseconds() / 1_000_000)), now: core.now)
     isUnpublished = false
     publishAt = core.now + DistributorWorker.publishInterval
   }
