@@ -17,7 +17,9 @@ public enum Action: Sendable {
   case abortHandoff(HandoffID, backEnd: UInt16)
   /// The connection lives at `backEnd` now. The driver puts the flow-table entry before it looks at the `.deliver` actions
   /// that follow, so that no later packet overtakes them into user space.
-  case flowEstablished(HandoffID, flow: FlowTuple, clientInitialSequence: SequenceNumber, backEnd: UInt16)
+  /// `requestedAt` is when the request head was complete.
+  case flowEstablished(
+    HandoffID, flow: FlowTuple, clientInitialSequence: SequenceNumber, backEnd: UInt16, requestedAt: UInt64)
   /// Forward a packet of the client to `backEnd` as it is.
   case deliver(Range<Int>, backEnd: UInt16)
   /// A decision counted the connection at this back-end, and it did not go there: the dispatcher must uncount it.

@@ -108,7 +108,7 @@ extension Responder {
   public mutating func handoffAccepted(
     _ id: HandoffID, by backEnd: UInt16, now: UInt64, into actions: inout ActionList
   ) {
-    guard let slot = find(id), case .handingOff(_, let asked) = table.slots[slot].phase, asked == backEnd else {
+    guard let slot = find(id), case .handingOff(let attempt, let asked) = table.slots[slot].phase, asked == backEnd else {
       tally.lateAcceptances &+= 1
       abort(id, at: backEnd, into: &actions)
       return
@@ -117,7 +117,8 @@ extension Responder {
     let flow = table.slots[slot].flow
     actions.append(
       .flowEstablished(
-        id, flow: flow, clientInitialSequence: table.slots[slot].clientInitial, backEnd: backEnd))
+        id, flow: flow, clientInitialSequence: table.slots[slot].clientInitial, backEnd: backEnd,
+        requestedAt: attempt.giveUpAt &- configuration.placementTimeout))
     if let end = pendingFIN(slot) { actions.append(.deliver(actions.store(end, payload: Span()), backEnd: backEnd)) }
     table.slots[slot].held.deliver(to: backEnd, from: &heldBuffers, into: &actions)
     finish(slot, .handedOff)
