@@ -107,7 +107,10 @@ let package = Package(
     .testTarget(name: "ControlProtocolTests", dependencies: ["ControlProtocol", "Handoff"], swiftSettings: strict),
     .testTarget(name: "DispatcherCoreTests", dependencies: ["DispatcherCore"], swiftSettings: strict),
     .testTarget(name: "DispatcherTests", dependencies: ["Dispatcher", "ControlChannel"], swiftSettings: strict),
-    .testTarget(name: "DistributorCoreTests", dependencies: ["DistributorCore"], swiftSettings: strict),
+    .testTarget(
+      name: "DistributorTests", dependencies: ["Distributor", "ControlProtocol", "Wire"], swiftSettings: strict),
+    .testTarget(
+      name: "DistributorCoreTests", dependencies: ["DistributorCore", "HTTPHead", "Handoff", "Wire"], swiftSettings: strict),
     .testTarget(name: "BackEndTests", dependencies: ["BackEnd", "BackEndCore", "Lab"], swiftSettings: strict),
     .testTarget(name: "LinuxKernelTests", dependencies: ["LinuxKernel", "Lab"], swiftSettings: strict),
     .testTarget(

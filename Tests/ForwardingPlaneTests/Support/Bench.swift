@@ -11,7 +11,7 @@ import Wire
 @testable import ForwardingPlane
 
 /// A namespace with one Ethernet interface, `d0`, that has `Addresses.ownMAC`.
-struct TestInterface: ~Copyable, Sendable {
+final class TestInterface: Sendable {
   let namespace: NetworkNamespace
   let index: UInt32
 
@@ -23,16 +23,18 @@ struct TestInterface: ~Copyable, Sendable {
   }
 
   init() throws {
-    namespace = try NetworkNamespace.create(TestInterface.uniqueName("t"))
+    let namespace = try NetworkNamespace.create(TestInterface.uniqueName("t"))
     do {
       try namespace.run([
         "ip", "link", "add", "d0", "address", Addresses.ownMAC.description, "type", "veth", "peer", "name", "d1",
       ]).checked()
       try namespace.run(["ip", "link", "set", "d0", "up"]).checked()
-      index = try namespace.perform {
+      let index = try namespace.perform {
         var netlink = try NetlinkSocket(.route)
         return try netlink.interface(named: "d0")?.index ?? 0
       }
+      self.namespace = namespace
+      self.index = index
     } catch {
       try? namespace.remove()
       throw error
@@ -88,7 +90,7 @@ extension ForwardingPlane {
     if let linear { unsafe context.data_end = UInt32(linear) }
     var output = [UInt8](repeating: 0, count: frame.bytes.count + 64)
     var options = unsafe bpf_test_run_opts()
-    unsafe options.sz = MemoryLayout<bpf_test_run_opts>.size
+    unsafe options.sz = LibBPF.size(through: \bpf_test_run_opts.batch_size, bytes: 4)
     let raw = program.raw
     let (bytes, size) = (frame.bytes, output.count)
     // SAFETY: all buffers outlive the call, and the kernel is told their sizes.
