@@ -102,7 +102,7 @@ let package = Package(
     .testTarget(name: "WireTests", dependencies: ["Wire"], swiftSettings: strict),
     .testTarget(name: "HTTPHeadTests", dependencies: ["HTTPHead"], swiftSettings: strict),
     .testTarget(name: "ControlProtocolTests", dependencies: ["ControlProtocol", "Handoff"], swiftSettings: strict),
-    .testTarget(name: "DispatcherCoreTests", dependencies: ["DispatcherCore"], swiftSettings: strict),
+    .testTarget(name: "DispatcherCoreTests", dependencies: ["DispatcherCore", "ControlProtocol", "Wire"], swiftSettings: strict),
     .testTarget(name: "DispatcherTests", dependencies: ["Dispatcher", "ControlChannel"], swiftSettings: strict),
     .testTarget(name: "DistributorCoreTests", dependencies: ["DistributorCore"], swiftSettings: strict),
     .testTarget(name: "BackEndTests", dependencies: ["BackEnd", "BackEndCore", "Lab"], swiftSettings: strict),

@@ -66,7 +66,8 @@ struct Main {
         actions.removeAll(keepingCapacity: true)
         while index < end {
           state.handle(
-            .request(distributor, DecisionRequest(id: UInt64(index), target: stream[index % stream.count], client: client)),
+            .request(
+              distributor, DecisionRequest(id: UInt64(index), target: stream[index % stream.count], client: client)),
             now: now, &actions)
           index += 1
         }

@@ -100,6 +100,9 @@ public struct ExtendedLARD: Sendable, BitwiseCopyable {
       cheapest.insert(index)
     }
     if cheapest.isEmpty { return nil }
+    // Of equals, one that has the target.
+    let cached = cheapest.intersection(mapped)
+    if !cached.isEmpty { cheapest = cached }
     return cheapest.count == 1 ? cheapest.first : loads.leastLoaded(of: cheapest, target: target)
   }
 }
