@@ -16,7 +16,8 @@ extension NodeConfiguration {
     nodeName = check.value(.nodeName, .nodeName)
     interface = check.value(.interface, .interface)
     controlPort = check.value(.controlPort, .port) ?? 7000
-    maximumConnections = check.value(.maxConnections, .integer("number of connections", 1...4_000_000)) ?? 65_536
+    let maximum = check.value(.maxConnections, .integer("number of connections", 1...4_000_000))
+    workers = check.value(.workers, .integer("number of workers", 1...64))
     admin = check.value(.admin, .optionalEndpoint) ?? Endpoint(IPAddress(ipv4: 0x7f00_0001), 7010)
     drainSeconds = check.value(.drainSeconds, .seconds(0...86_400)) ?? 30
     log = LogSettings(
@@ -31,8 +32,8 @@ extension NodeConfiguration {
       if host == nil, !roles.isEmpty { check.missing(.dispatcher) }
       dispatcher = .elsewhere(host: host ?? "")
     }
-    backEnd = roles.contains(.backEnd) ? check.backEndSettings() : nil
-    distributor = roles.contains(.distributor) ? check.distributorSettings(serve: serve) : nil
+    backEnd = roles.contains(.backEnd) ? check.backEndSettings(maximum) : nil
+    distributor = roles.contains(.distributor) ? check.distributorSettings(serve, maximum, workers) : nil
     check.ports(controlPort: controlPort, admin: admin, backEnd: backEnd, isDispatcher: roles.contains(.dispatcher))
     if !check.problems.isEmpty { throw ConfigurationProblems(inOrder: check.problems) }
   }
@@ -141,23 +142,25 @@ private struct SettingCheck {
     return settings
   }
 
-  mutating func backEndSettings() -> BackEndSettings {
+  mutating func backEndSettings(_ maximum: UInt32?) -> BackEndSettings {
     missing(.serverPort)
     return BackEndSettings(
       serverPort: value(.serverPort, .port) ?? 0, handoffPort: value(.handoffPort, .port) ?? 7001,
-      weight: value(.weight, .integer("weight", 1...10_000)) ?? 100)
+      weight: value(.weight, .integer("weight", 1...10_000)) ?? 100, maximumConnections: maximum ?? 100_000)
   }
 
-  mutating func distributorSettings(serve: [IPAddress]) -> DistributorSettings {
+  mutating func distributorSettings(
+    _ serve: [IPAddress], _ maximum: UInt32?, _ workers: Int?
+  ) -> DistributorSettings {
     missing(.distributorPort)
     let settings = DistributorSettings(
       port: value(.distributorPort, .port) ?? 0, serve: serve,
-      workers: value(.workers, .integer("number of workers", 1...64)),
       queueNumber: value(.queueNumber, .integer("queue number", 0...65_535)) ?? 0,
+      maximumFlows: maximum ?? 262_144,
       headTimeout: UInt64((value(.headTimeout, .seconds(0.1...3_600)) ?? 10) * 1e9))
-    if Int(settings.queueNumber) + (settings.workers ?? 1) > 65_536 {
+    if Int(settings.queueNumber) + (workers ?? 1) > 65_536 {
       report(
-        .queueNumber, "\(settings.workers ?? 1) workers from queue \(settings.queueNumber) on go beyond queue 65535",
+        .queueNumber, "\(workers ?? 1) workers from queue \(settings.queueNumber) on go beyond queue 65535",
         remedy: "Give a smaller --queue-number")
     }
     return settings

@@ -18,8 +18,8 @@ struct NodeConfiguration: Sendable, Hashable {
   var interface: String?
   /// The dispatcher's port, the same in the whole cluster.
   var controlPort: UInt16
-  /// The most connections of a server node, and the most handed-off flows of a distributor.
-  var maximumConnections: UInt32
+  /// Event loops of each role that has several; nil: one per processor.
+  var workers: Int?
   /// Nil: no admin server.
   var admin: Endpoint?
   var drainSeconds: Double
@@ -69,15 +69,16 @@ struct BackEndSettings: Sendable, Hashable {
   var handoffPort: UInt16
   /// Relative to other nodes; 100 is an average one.
   var weight: UInt16
+  var maximumConnections: UInt32
 }
 
 struct DistributorSettings: Sendable, Hashable {
   var port: UInt16
   /// Empty: the addresses of the interface that are not the internal one.
   var serve: [IPAddress]
-  /// Nil: one per processor.
-  var workers: Int?
   var queueNumber: UInt16
+  /// Handed-off connections at a time.
+  var maximumFlows: UInt32
   /// Nanoseconds.
   var headTimeout: UInt64
 }

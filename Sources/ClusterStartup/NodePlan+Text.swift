@@ -19,17 +19,16 @@ extension NodePlan {
     }
     if let backEnd = configuration.backEnd {
       lines.append("web server       port \(backEnd.serverPort) of this node, weight \(backEnd.weight)")
-      lines.append("handoffs         at \(internalAddress), port \(backEnd.handoffPort)")
+      lines.append("handoffs         at \(Endpoint(internalAddress, backEnd.handoffPort))")
+      lines.append("connections      at most \(backEnd.maximumConnections), \(workers) workers")
     }
     if let distributor = configuration.distributor {
       lines.append("interface        \(interface)")
       lines.append("serves           \(services.map { "\($0)" }.joined(separator: ", "))")
       let last = Int(distributor.queueNumber) + workers - 1
       lines.append("workers          \(workers), queues \(distributor.queueNumber) to \(last)")
+      lines.append("flows            at most \(distributor.maximumFlows)")
       lines.append("head timeout     \(seconds(Double(distributor.headTimeout) / 1e9))")
-    }
-    if configuration.backEnd != nil || configuration.distributor != nil {
-      lines.append("connections      at most \(configuration.maximumConnections)")
     }
     lines.append("admin            \(configuration.admin.map { "http://\($0)" } ?? "none")")
     lines.append("drain            at most \(seconds(configuration.drainSeconds))")

@@ -45,12 +45,11 @@ struct NodePlan: Sendable, Hashable {
     case .elsewhere(let address, _): dispatcher = Endpoint(address, configuration.controlPort)
     }
     services = []
-    workers = 1
+    // More loops than the forwarding plane has queues for would only add latency.
+    workers = configuration.workers ?? min(64, host.processors)
     if let distributor = configuration.distributor {
       let addresses = try NodePlan.served(distributor, interface, internalAddress)
       services = addresses.map { Endpoint($0, distributor.port) }
-      // More loops than the forwarding plane has queues for would only add latency.
-      workers = distributor.workers ?? min(64, host.processors)
     }
   }
 
@@ -80,7 +79,9 @@ struct NodePlan: Sendable, Hashable {
       let candidates = host.interfaces
         .filter { $0.isUp && !$0.isLoopback && (configuration.interface ?? $0.name) == $0.name }
         .flatMap(\.addresses).filter { !$0.isLinkLocal && !served.contains($0) }
-      guard candidates.count == 1, let only = candidates.first else {
+      // Of two families IPv4 is taken, as before in a cluster that got its first IPv6 address.
+      let ofOneFamily = candidates.contains(where: \.isIPv4) ? candidates.filter(\.isIPv4) : candidates
+      guard ofOneFamily.count == 1, let only = ofOneFamily.first else {
         throw StartupFailure(
           candidates.isEmpty
             ? "This host has no address for control connections"

@@ -103,15 +103,15 @@ enum Preflight {
   }
 
   private static func descriptors(_ configuration: NodeConfiguration, _ facts: EnvironmentFacts) -> [Finding] {
-    guard configuration.backEnd != nil else { return [] }
+    guard let backEnd = configuration.backEnd else { return [] }
     // One towards the client and one towards the web server.
-    let needed = 2 * UInt64(configuration.maximumConnections) + spareDescriptors
+    let needed = 2 * UInt64(backEnd.maximumConnections) + spareDescriptors
     if facts.descriptors.hard >= needed { return [] }
     let possible = max(0, Int(facts.descriptors.hard) - Int(spareDescriptors)) / 2
     return [
       Finding(
         severity: .warning,
-        problem: "\(configuration.maximumConnections) connections need \(needed) file descriptors, but the limit is "
+        problem: "\(backEnd.maximumConnections) connections need \(needed) file descriptors, but the limit is "
           + "\(facts.descriptors.hard), enough for about \(possible)",
         remedy: "Raise it (LimitNOFILE= of the service, or ulimit -Hn) or lower --max-connections")
     ]

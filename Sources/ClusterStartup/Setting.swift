@@ -43,10 +43,10 @@ enum Setting: String, CaseIterable, Sendable {
   /// The roles that read it; empty when the process itself does.
   var readers: Set<NodeRole> {
     switch self {
-    case .distributorPort, .serve, .workers, .queueNumber, .headTimeout: [.distributor]
+    case .distributorPort, .serve, .queueNumber, .headTimeout: [.distributor]
     case .serverPort, .handoffPort, .weight: [.backEnd]
     case .policy, .tLow, .tHigh: [.dispatcher]
-    case .maxConnections, .interface: [.distributor, .backEnd]
+    case .maxConnections, .workers, .interface: [.distributor, .backEnd]
     default: []
     }
   }

@@ -77,10 +77,11 @@ struct StartupOptions: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
-      "Most connections of a server node, and most handed-off ones of a distributor (default: 65536).", valueName: "n"))
+      "Most connections of a server node (default: 100000), most handed-off ones of a distributor (default: 262144).",
+      valueName: "n"))
   var maxConnections: String?
 
-  @Option(help: ArgumentHelp("Event loops of the distributor (default: one per processor).", valueName: "n"))
+  @Option(help: ArgumentHelp("Event loops of each role that has several (default: one per processor).", valueName: "n"))
   var workers: String?
 
   @Option(
