@@ -73,7 +73,10 @@ let package = Package(
     .target(
       name: "ControlChannel", dependencies: ["LinuxKernel", "ControlProtocol", "Handoff", "Wire"], swiftSettings: strict),
     .target(
-      name: "Dispatcher", dependencies: ["DispatcherCore", "ControlChannel", "LinuxKernel", "Telemetry", logging],
+      name: "Dispatcher",
+      dependencies: [
+        "DispatcherCore", "ControlChannel", "ControlProtocol", "LinuxKernel", "Telemetry", "Wire", logging,
+      ],
       path: "Sources/Dispatcher/Service", swiftSettings: strict),
     .target(
       name: "Distributor",
@@ -105,12 +108,17 @@ let package = Package(
     .testTarget(name: "WireTests", dependencies: ["Wire"], swiftSettings: strict),
     .testTarget(name: "HTTPHeadTests", dependencies: ["HTTPHead"], swiftSettings: strict),
     .testTarget(name: "ControlProtocolTests", dependencies: ["ControlProtocol", "Handoff"], swiftSettings: strict),
-    .testTarget(name: "DispatcherCoreTests", dependencies: ["DispatcherCore"], swiftSettings: strict),
-    .testTarget(name: "DispatcherTests", dependencies: ["Dispatcher", "ControlChannel"], swiftSettings: strict),
+    .testTarget(
+      name: "DispatcherCoreTests", dependencies: ["DispatcherCore", "ControlProtocol", "Wire"], swiftSettings: strict),
+    .testTarget(
+      name: "DispatcherTests",
+      dependencies: ["Dispatcher", "DispatcherCore", "ControlChannel", "ControlProtocol", "LinuxKernel", "Wire"],
+      swiftSettings: strict),
     .testTarget(
       name: "DistributorTests", dependencies: ["Distributor", "ControlProtocol", "Wire"], swiftSettings: strict),
     .testTarget(
-      name: "DistributorCoreTests", dependencies: ["DistributorCore", "HTTPHead", "Handoff", "Wire"], swiftSettings: strict),
+      name: "DistributorCoreTests", dependencies: ["DistributorCore", "HTTPHead", "Handoff", "Wire"],
+      swiftSettings: strict),
     .testTarget(name: "BackEndTests", dependencies: ["BackEnd", "BackEndCore", "Lab"], swiftSettings: strict),
     .testTarget(name: "LinuxKernelTests", dependencies: ["LinuxKernel", "Lab"], swiftSettings: strict),
     .testTarget(

@@ -120,7 +120,7 @@ final class Rig {
       case .handOff(let id, let backEnd, let snapshot, let request):
         .handOff(id, backEnd: backEnd, snapshot, request: String(decoding: bytes[request], as: UTF8.self))
       case .abortHandoff(let id, let backEnd): .abort(id, backEnd: backEnd)
-      case .flowEstablished(let id, let flow, let initial, let backEnd):
+      case .flowEstablished(let id, let flow, let initial, let backEnd, _):
         .established(id, flow, initial, backEnd: backEnd)
       case .deliver(let range, let backEnd): .deliver(try Sent(Array(bytes[range])), backEnd: backEnd)
       case .returnAssignment(let backEnd): .returned(backEnd)

@@ -17,19 +17,31 @@ extension ControlLoop {
         at: Endpoint(configuration.internalAddress, configuration.handoffPort))
       let hello = Hello(role: .backEnd, instance: .random(in: .min ... .max), name: configuration.nodeName)
       let loops = try startLoops(configuration, shared, hello, logger)
-      var control: ControlLoop
       do throws(StartupFailure) {
-        control = try ControlLoop(
-          configuration, shared: shared, hello: hello, loops: loops, listener: listener, lock: lock, network: network,
-          logger: logger)
+        var control = try open(
+          configuration, shared, hello: hello, loops: loops, listener: listener, lock: lock, network: network, logger)
+        try control.setUp()
+        gate.succeed()
+        control.run()
       } catch {
         endLoops(loops, shared)
         throw error
       }
-      gate.succeed()
-      control.run()
     } catch {
       gate.fail(error)
+    }
+  }
+
+  private static func open(
+    _ configuration: BackEndConfiguration, _ shared: AgentShared, hello: Hello, loops: [WorkerThread],
+    listener: consuming StreamSocket, lock: consuming AbstractLock, network: consuming NodeNetwork, _ logger: Logger
+  ) throws(StartupFailure) -> ControlLoop {
+    do throws(SystemError) {
+      return try ControlLoop(
+        configuration, shared: shared, hello: hello, loops: loops, listener: listener, lock: lock, network: network,
+        logger: logger)
+    } catch {
+      throw .resources(error)
     }
   }
 

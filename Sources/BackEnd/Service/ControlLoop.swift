@@ -45,23 +45,20 @@ struct ControlLoop: ~Copyable {
   private static let reportInterval: UInt64 = 1_000_000
   private static let second: UInt64 = 1_000_000_000
 
-  /// Takes what was opened and sets the node's network up.
+  /// Takes what was opened.
   init(
     _ configuration: BackEndConfiguration, shared: AgentShared, hello: Hello, loops: [WorkerThread],
     listener: consuming StreamSocket, lock: consuming AbstractLock, network: consuming NodeNetwork, logger: Logger
-  ) throws(StartupFailure) {
+  ) throws(SystemError) {
+    let epoll = try Epoll(capacity: 32)
+    try epoll.add(shared.signal.descriptor, .read, token: Token.signal.rawValue)
+    try epoll.add(listener.raw, .read, token: Token.listener.rawValue)
+    try epoll.add(network.notificationDescriptor, .read, token: Token.addresses.rawValue)
     self.configuration = configuration
     self.shared = shared
     self.loops = loops
     self.logger = logger
-    do throws(SystemError) {
-      epoll = try Epoll(capacity: 32)
-      try epoll.add(shared.signal.descriptor, .read, token: Token.signal.rawValue)
-      try epoll.add(listener.raw, .read, token: Token.listener.rawValue)
-      try epoll.add(network.notificationDescriptor, .read, token: Token.addresses.rawValue)
-    } catch {
-      throw .resources(error)
-    }
+    self.epoll = epoll
     self.listener = listener
     self.lock = lock
     self.network = network
@@ -70,8 +67,10 @@ struct ControlLoop: ~Copyable {
       now: MonotonicTime.now())
     checkIPv4 = ServerCheck(configuration.server(isIPv4: true), token: Token.serverIPv4.rawValue)
     checkIPv6 = ServerCheck(configuration.server(isIPv4: false), token: Token.serverIPv6.rawValue)
-    try self.network.setUp()
   }
+
+  /// Changes the node's network; what was changed before a failure is put back.
+  mutating func setUp() throws(StartupFailure) { try network.setUp() }
 
   mutating func run() {
     var deadline: UInt64 = 0
@@ -199,8 +198,10 @@ struct ControlLoop: ~Copyable {
       logger.info("the web server at \(check.server) answers")
     } else {
       logger.warning(
-        "the web server at \(check.server) does not answer: \(check.problem). Handoffs of this address family are "
-          + "refused until it listens there")
+        """
+        the web server at \(check.server) does not answer: \(check.problem). Handoffs of this address family are refused \
+        until it listens there
+        """)
     }
   }
 

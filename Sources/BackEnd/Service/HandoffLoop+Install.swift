@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import BackEndCore
+import ControlChannel
 import ControlProtocol
 import Glibc
 import Handoff
 import LinuxKernel
+import Logging
+import Telemetry
 import Wire
 
 /// Taking a handoff: first the web server, then the client's connection, then the answer. Nothing of the request reaches the
@@ -247,8 +250,10 @@ extension HandoffLoop {
   private mutating func limitReached(_ what: String, _ now: UInt64) -> HandoffRefusal {
     if now >= limitLogged {
       logger.warning(
-        "handoffs are refused as overloaded: \(what) with \(totals.active) connections in this loop. Raise LimitNOFILE "
-          + "(two descriptors for each connection) or the connection limit, or add server nodes.")
+        """
+        handoffs are refused as overloaded: \(what) with \(totals.active) connections in this loop. Raise LimitNOFILE \
+        (two descriptors for each connection) or the connection limit, or add server nodes
+        """)
     }
     limitLogged = now + 60_000_000_000
     return .overloaded

@@ -5,6 +5,7 @@ import ControlChannel
 import ControlProtocol
 import Handoff
 import LinuxKernel
+import Logging
 import Wire
 
 /// A distributor worker's control connection.

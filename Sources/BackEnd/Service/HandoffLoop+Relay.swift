@@ -4,6 +4,7 @@ import BackEndCore
 import ControlChannel
 import Handoff
 import LinuxKernel
+import Telemetry
 import Wire
 
 /// Moving bytes, and the ends of connections.
@@ -81,7 +82,7 @@ extension HandoffLoop {
     let sink = slots[index].descriptor(side.other)
     let written: Int
     do throws(SystemError) {
-      written = try held.take(place) { bytes throws(SystemError) in try StreamSocket.write(sink, bytes) }
+      written = try held.write(place, to: sink)
     } catch {
       fail(index, side.other, error)
       return

@@ -51,17 +51,18 @@ struct HandoffLoop: ~Copyable {
     _ configuration: BackEndConfiguration, connectionLimit: Int, hello: Hello, mailbox: LoopMailbox,
     control: ControlSignal, logger: Logger
   ) throws(SystemError) {
+    let epoll = try Epoll(capacity: 512)
+    try epoll.add(mailbox.wakeDescriptor, .read, token: LoopToken(.mailbox, index: 0, generation: 0).rawValue)
+    let diagnostics = try NetlinkSocket(.socketDiagnostics)
     self.configuration = configuration
     self.connectionLimit = connectionLimit
     self.hello = hello
     self.mailbox = mailbox
     self.control = control
     self.logger = logger
-    epoll = try Epoll(capacity: 512)
-    diagnostics = try NetlinkSocket(.socketDiagnostics)
+    self.epoll = epoll
+    self.diagnostics = diagnostics
     buffer = Array(repeating: 0, count: configuration.holdPolicy.largest)
-    try epoll.add(
-      mailbox.wakeDescriptor, .read, token: LoopToken(.mailbox, index: 0, generation: 0).rawValue)
   }
 
   /// Runs until the mailbox says `.ending`; then ends every connection that is left.

@@ -16,31 +16,34 @@ struct NodeNetwork: ~Copyable {
   private let logger: Logger
   private var netlink: NetlinkSocket
   private let sysctls: SysctlOverrides
-  private let notifications: NetlinkSocket
+  private var notifications: NetlinkSocket
 
   /// Finds the node's interface and changes nothing yet.
   init(_ configuration: BackEndConfiguration, logger: Logger) throws(StartupFailure) {
-    self.configuration = configuration
-    self.logger = logger
     do throws(SystemError) {
-      var netlink = try NetlinkSocket(.route)
-      notifications = try NetlinkSocket(.route, listeningTo: .addresses)
-      let addresses = try netlink.addresses()
-      guard let own = addresses.first(where: { $0.address == configuration.internalAddress }),
-        let interface = try netlink.interface(own.interface)
-      else {
-        throw SystemError("RTM_GETADDR", "\(configuration.internalAddress)", errno: EADDRNOTAVAIL)
-      }
-      guard let loopback = try netlink.interface(1), loopback.isUp else {
-        throw SystemError("RTM_GETLINK", "lo", errno: ENETDOWN)
-      }
-      self.interface = interface
-      self.loopback = loopback
-      self.netlink = netlink
-      sysctls = try SysctlOverrides(holder: "back-end", stateDirectory: configuration.stateDirectory)
+      try self.init(finding: configuration, logger)
     } catch {
       throw NodeNetwork.explain(error, configuration)
     }
+  }
+
+  private init(finding configuration: BackEndConfiguration, _ logger: Logger) throws(SystemError) {
+    var netlink = try NetlinkSocket(.route)
+    let notifications = try NetlinkSocket(.route, listeningTo: .addresses)
+    guard let interface = try netlink.interface(having: configuration.internalAddress) else {
+      throw SystemError("RTM_GETADDR", "\(configuration.internalAddress)", errno: EADDRNOTAVAIL)
+    }
+    guard let loopback = try netlink.interface(named: "lo"), loopback.isUp else {
+      throw SystemError("RTM_GETLINK", "lo", errno: ENETDOWN)
+    }
+    let sysctls = try SysctlOverrides(holder: "back-end", stateDirectory: configuration.stateDirectory)
+    self.configuration = configuration
+    self.logger = logger
+    self.interface = interface
+    self.loopback = loopback
+    self.netlink = netlink
+    self.notifications = notifications
+    self.sysctls = sysctls
   }
 
   private static func explain(_ error: SystemError, _ configuration: BackEndConfiguration) -> StartupFailure {

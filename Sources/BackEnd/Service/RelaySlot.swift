@@ -2,6 +2,7 @@
 
 import BackEndCore
 import Handoff
+import LinuxKernel
 import Wire
 
 /// One handoff in the table of its event loop. Owns the two descriptors.
@@ -89,13 +90,12 @@ struct HeldBytes {
     return place
   }
 
-  /// Gives what is held at a place to `body`, which returns how many bytes it took.
-  mutating func take<Failure: Error>(
-    _ place: Int32, _ body: (Span<UInt8>) throws(Failure) -> Int
-  ) throws(Failure) -> Int {
+  /// Writes what is held at a place to a socket and returns how many bytes it took.
+  mutating func write(_ place: Int32, to sink: Int32) throws(SystemError) -> Int {
     let index = Int(place)
     let start = starts[index]
-    let taken = try body(blocks[index].span.extracting(start..<blocks[index].count))
+    let block = blocks[index]
+    let taken = try StreamSocket.write(sink, block.span.extracting(start..<block.count))
     starts[index] = start + taken
     total -= taken
     return taken
