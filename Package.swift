@@ -91,7 +91,8 @@ let package = Package(
     .executableTarget(
       name: "ClusterStartup",
       dependencies: [
-        "Dispatcher", "Distributor", "BackEnd", "Telemetry", "LinuxKernel", "Wire", argumentParser, logging, yams,
+        "Dispatcher", "DispatcherCore", "Distributor", "BackEnd", "Telemetry", "LinuxKernel", "Wire", argumentParser,
+        logging, yams,
       ],
       swiftSettings: strict),
     .executableTarget(name: "ClusterControl", dependencies: [argumentParser], swiftSettings: strict),
@@ -132,7 +133,9 @@ let package = Package(
       name: "TelemetryTests", dependencies: ["Telemetry", "LinuxKernel", "Wire", logging], swiftSettings: strict),
     .testTarget(
       name: "ClusterStartupTests",
-      dependencies: ["ClusterStartup", "LinuxKernel", "Telemetry", "Wire", argumentParser, logging],
+      dependencies: [
+        "ClusterStartup", "DispatcherCore", "LinuxKernel", "Telemetry", "Wire", argumentParser, logging,
+      ],
       exclude: ["Golden"], swiftSettings: strict),
     .testTarget(name: "LabTests", dependencies: ["Lab"], swiftSettings: strict),
     .testTarget(name: "IntegrationTests", dependencies: ["Lab", "Wire", "LinuxKernel"], swiftSettings: strict),

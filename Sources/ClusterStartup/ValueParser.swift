@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import DispatcherCore
 import Wire
 
 /// What a text must be to become a value, with the sentences for when it is not.
@@ -62,6 +63,21 @@ extension ValueParser where Value == Endpoint? {
       parse: { text in text == "none" ? .some(nil) : Endpoint(text: text).map { .some($0) } },
       problem: "is no ADDRESS:PORT",
       remedy: "Give an address and a port such as 127.0.0.1:7010 or [::1]:7010, or 'none'")
+  }
+}
+
+extension ValueParser where Value == Admission {
+  static var admission: ValueParser {
+    let number = ValueParser<UInt64>.integer("limit", 1...1_000_000_000)
+    return ValueParser(
+      parse: { text in
+        switch text {
+        case "unlimited": .unlimited
+        case "thresholds": .thresholds
+        default: number.parse(text).map { .fixed($0) }
+        }
+      },
+      problem: "is no admission limit", remedy: "Give 'unlimited', 'thresholds' or a number of connections")
   }
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import ArgumentParser
+import DispatcherCore
 import Testing
 import Wire
 
@@ -34,7 +35,8 @@ import Wire
     let options = try StartupCommand.parse(["-D", "-FE", "-fp", "80", "--serve", "192.0.2.3", "--policy", "lc"]).options
     let configuration = try NodeConfiguration(checking: file.overridden(by: options.values))
     #expect(configuration.distributor?.serve == [IPAddress("192.0.2.3")!])
-    #expect(configuration.dispatcher == .here(DispatcherSettings(policy: .lc, tLow: 5, tHigh: 65)))
+    #expect(
+      configuration.dispatcher == .here(DispatcherSettings(policy: .lc, tLow: 5, tHigh: 65, admission: .unlimited)))
   }
 
   @Test(arguments: [

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+import LinuxKernel
+import Telemetry
+import Testing
+import Wire
+
+/// A `cluster_startup` that runs as a process of its own on loopback addresses, with this test as its service manager.
+final class RunningNode: Sendable {
+  let control: Endpoint
+  let admin: Endpoint
+  private let process: ChildProcess
+  private let listener: NotificationListener
+  private let log: LogFile
+
+  static let program = URL(fileURLWithPath: CommandLine.arguments[0]).deletingLastPathComponent()
+    .appending(path: "cluster_startup").path
+
+  private static let loopback = IPAddress(ipv4: 0x7f00_0001)
+
+  /// - Parameter arguments: after which those for the loopback addresses follow.
+  init(_ arguments: [String]) throws {
+    control = try RunningNode.freePort()
+    admin = try RunningNode.freePort()
+    listener = try NotificationListener(name: "handoff-test-\(UInt64.random(in: 0 ... .max))")
+    log = LogFile()
+    let input = try MemoryFile()
+    let output = try log.open()
+    let all =
+      arguments + [
+        "--internal-address", "127.0.0.1", "--control-port", "\(control.port)", "--admin", "\(admin)",
+      ]
+    process = try ChildProcess(
+      [RunningNode.program] + all, environment: ["NOTIFY_SOCKET=\(listener.path)", "PATH=/usr/sbin:/usr/bin"],
+      directory: nil, streams: .init(input: input.raw, output: output.raw, error: output.raw))
+  }
+
+  deinit { process.signal(9) }
+
+  /// One that was free a moment ago.
+  private static func freePort() throws -> Endpoint {
+    try StreamSocket.listen(at: Endpoint(loopback, 0)).localEndpoint()
+  }
+
+  static func deadline() -> UInt64 { MonotonicTime.now() + 20_000_000_000 }
+
+  /// Waits for a notification that has `part`, and returns all that came up to it.
+  func notification(with part: String) throws -> [String] {
+    var epoll = try Epoll(capacity: 1)
+    try epoll.add(listener.raw, .read, token: 0)
+    let deadline = RunningNode.deadline()
+    var messages: [String] = []
+    while MonotonicTime.now() < deadline {
+      while let message = listener.next() {
+        messages.append(message)
+        if message.contains(part) { return messages }
+      }
+      _ = epoll.wait(until: deadline)
+    }
+    Issue.record("no '\(part)' in \(messages); standard error: \(try output())")
+    return messages
+  }
+
+  func signal(_ signal: SignalQueue.Signal) { process.signal(signal.rawValue) }
+
+  func end() -> ChildProcess.ExitStatus? { process.wait(until: RunningNode.deadline()) }
+
+  func get(_ path: String) throws -> AdminClient.Answer {
+    try AdminClient.get(path, from: admin, deadline: RunningNode.deadline())
+  }
+
+  /// What it wrote so far.
+  func output() throws -> String { try log.text() }
+
+  /// Runs the program to its end.
+  static func run(_ arguments: [String]) throws -> (status: ChildProcess.ExitStatus?, output: String) {
+    let log = LogFile()
+    let input = try MemoryFile()
+    let output = try log.open()
+    let process = try ChildProcess(
+      [program] + arguments, environment: ["PATH=/usr/sbin:/usr/bin"], directory: nil,
+      streams: .init(input: input.raw, output: output.raw, error: output.raw))
+    let status = process.wait(until: deadline())
+    return (status, try log.text())
+  }
+}
+
+/// A file that a process appends to, with a position of its own for the reader; removed at the end.
+private final class LogFile: Sendable {
+  private let path = FileManager.default.temporaryDirectory.appending(path: "handoff-\(UUID().uuidString).log").path
+
+  deinit { try? FileManager.default.removeItem(atPath: path) }
+
+  func open() throws(SystemError) -> OwnedDescriptor { try FileAccess.openForAppending(path) }
+
+  func text() throws(SystemError) -> String { String(decoding: try FileAccess.read(path), as: UTF8.self) }
+}
