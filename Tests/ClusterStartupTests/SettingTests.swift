@@ -2,6 +2,7 @@
 
 import ArgumentParser
 import DispatcherCore
+import Foundation
 import Testing
 import Wire
 
@@ -28,6 +29,20 @@ import Wire
     let values = try StartupCommand.parse(["--\(setting.rawValue)", "text"]).options.values
     #expect(values[setting] == [.init(text: "text", source: .option(setting.option))])
     #expect(StartupCommand.helpMessage().contains("--\(setting.rawValue) <"))
+  }
+
+  /// docs/operations.md has a line for each setting, with option and key.
+  @Test func everySettingIsDocumented() throws {
+    let path = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appending(path: "../../docs/operations.md")
+    let lines = try String(contentsOf: path.standardized, encoding: .utf8).split(separator: "\n")
+    for setting in Setting.allCases where setting != .roles {
+      #expect(
+        lines.contains { $0.hasPrefix("| ") && $0.contains("`--\(setting.rawValue)` | `\(setting.rawValue)` |") },
+        "\(setting)")
+    }
+    for role in NodeRole.allCases {
+      #expect(lines.contains { $0.hasPrefix("| `\(role.flag)` | `roles: [\(role.rawValue)]` |") }, "\(role)")
+    }
   }
 
   @Test func optionsReplaceTheFile() throws {
