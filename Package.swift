@@ -95,7 +95,8 @@ let package = Package(
         logging, yams,
       ],
       swiftSettings: strict),
-    .executableTarget(name: "ClusterControl", dependencies: [argumentParser], swiftSettings: strict),
+    .executableTarget(
+      name: "ClusterControl", dependencies: ["LinuxKernel", "Telemetry", "Wire", argumentParser], swiftSettings: strict),
 
     // MARK: Lab: a cluster in network namespaces
     .target(name: "Lab", dependencies: ["LinuxKernel", "Wire"], swiftSettings: strict),
@@ -134,7 +135,7 @@ let package = Package(
     .testTarget(
       name: "ClusterStartupTests",
       dependencies: [
-        "ClusterStartup", "DispatcherCore", "LinuxKernel", "Telemetry", "Wire", argumentParser, logging,
+        "ClusterStartup", "ClusterControl", "DispatcherCore", "LinuxKernel", "Telemetry", "Wire", argumentParser, logging,
       ],
       exclude: ["Golden"], swiftSettings: strict),
     .testTarget(name: "LabTests", dependencies: ["Lab"], swiftSettings: strict),

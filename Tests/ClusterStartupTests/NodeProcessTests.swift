@@ -25,6 +25,23 @@ import Wire
     #expect(try node.output().contains("cluster_startup: ended"))
   }
 
+  @Test func clusterctlAsksNodes() throws {
+    let node = try RunningNode(["-D"])
+    _ = try node.notification(with: "READY=1")
+    let status = try RunningNode.run(["status", "\(node.admin)"], program: "clusterctl")
+    #expect(status.status == .exited(1))
+    #expect(status.output.hasPrefix("\(node.admin)  dispatcher: waiting: "))
+    let metrics = try RunningNode.run(
+      ["metrics", "--prefix", "handoff_role", "--nonzero", "\(node.admin)"], program: "clusterctl")
+    #expect(metrics.status == .exited(0))
+    #expect(metrics.output == "\(node.admin)  handoff_role_state{role=\"dispatcher\",state=\"waiting\"} 1\n")
+    node.signal(.terminate)
+    #expect(node.end() == .exited(0))
+    let gone = try RunningNode.run(["status", "\(node.admin)"], program: "clusterctl")
+    #expect(gone.status == .exited(1))
+    #expect(gone.output.contains("unreachable: connect on \(node.admin): Connection refused"))
+  }
+
   @Test func interruptEndsTooAndThePortIsFreeAtOnce() throws {
     let first = try RunningNode(["-D"])
     _ = try first.notification(with: "READY=1")

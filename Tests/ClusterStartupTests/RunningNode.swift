@@ -14,8 +14,10 @@ final class RunningNode: Sendable {
   private let listener: NotificationListener
   private let log: LogFile
 
-  static let program = URL(fileURLWithPath: CommandLine.arguments[0]).deletingLastPathComponent()
-    .appending(path: "cluster_startup").path
+  /// Programs are built beside the tests.
+  static func program(_ name: String) -> String {
+    URL(fileURLWithPath: CommandLine.arguments[0]).deletingLastPathComponent().appending(path: name).path
+  }
 
   private static let loopback = IPAddress(ipv4: 0x7f00_0001)
 
@@ -32,7 +34,8 @@ final class RunningNode: Sendable {
         "--internal-address", "127.0.0.1", "--control-port", "\(control.port)", "--admin", "\(admin)",
       ]
     process = try ChildProcess(
-      [RunningNode.program] + all, environment: ["NOTIFY_SOCKET=\(listener.path)", "PATH=/usr/sbin:/usr/bin"],
+      [RunningNode.program("cluster_startup")] + all,
+      environment: ["NOTIFY_SOCKET=\(listener.path)", "PATH=/usr/sbin:/usr/bin"],
       directory: nil, streams: .init(input: input.raw, output: output.raw, error: output.raw))
   }
 
@@ -74,12 +77,14 @@ final class RunningNode: Sendable {
   func output() throws -> String { try log.text() }
 
   /// Runs the program to its end.
-  static func run(_ arguments: [String]) throws -> (status: ChildProcess.ExitStatus?, output: String) {
+  static func run(_ arguments: [String], program name: String = "cluster_startup") throws -> (
+    status: ChildProcess.ExitStatus?, output: String
+  ) {
     let log = LogFile()
     let input = try MemoryFile()
     let output = try log.open()
     let process = try ChildProcess(
-      [program] + arguments, environment: ["PATH=/usr/sbin:/usr/bin"], directory: nil,
+      [program(name)] + arguments, environment: ["PATH=/usr/sbin:/usr/bin"], directory: nil,
       streams: .init(input: input.raw, output: output.raw, error: output.raw))
     let status = process.wait(until: deadline())
     return (status, try log.text())

@@ -75,7 +75,7 @@ import Wire
     ("127.0.0.1:+5", nil), (":80", nil), ("", nil), ("host:80", nil),
   ])
   func endpoints(text: String, endpoint: Endpoint?) {
-    #expect(Endpoint(text: text) == endpoint)
+    #expect(Endpoint(text) == endpoint)
   }
 
   @Test(arguments: [
