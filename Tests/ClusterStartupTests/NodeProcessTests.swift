@@ -10,92 +10,92 @@ import Wire
 
 /// The program itself, with a real dispatcher, on loopback: needs no privilege.
 @Suite(.serialized) struct NodeProcessTests {
-  @Test func dispatcherStartsServesAndEnds() throws {
+  @Test func dispatcherStartsServesAndEnds() async throws {
     let node = try RunningNode(["-D", "--policy", "lc"])
-    _ = try node.notification(with: "READY=1")
-    #expect(try node.get("/healthz").status == 503)
-    #expect(try node.get("/healthz").body.hasPrefix("dispatcher: waiting: "))
-    let metrics = try node.get("/metrics")
+    _ = try await node.notification(with: "READY=1")
+    #expect(try await node.get("/healthz").status == 503)
+    #expect(try await node.get("/healthz").body.hasPrefix("dispatcher: waiting: "))
+    let metrics = try await node.get("/metrics")
     #expect(metrics.status == 200)
     #expect(metrics.body.contains("handoff_role_state{role=\"dispatcher\",state=\"waiting\"} 1\n"))
     node.signal(.terminate)
-    let messages = try node.notification(with: "STOPPING=1")
+    let messages = try await node.notification(with: "STOPPING=1")
     #expect(!messages.contains { $0.contains("READY=1") })
-    #expect(node.end() == .exited(0))
+    #expect(try await node.end() == .exited(0))
     #expect(try node.output().contains("cluster_startup: ended"))
   }
 
-  @Test func clusterctlAsksNodes() throws {
+  @Test func clusterctlAsksNodes() async throws {
     let node = try RunningNode(["-D"])
-    _ = try node.notification(with: "READY=1")
-    let status = try RunningNode.run(["status", "\(node.admin)"], program: "clusterctl")
+    _ = try await node.notification(with: "READY=1")
+    let status = try await RunningNode.run(["status", "\(node.admin)"], program: "clusterctl")
     #expect(status.status == .exited(1))
     #expect(status.output.hasPrefix("\(node.admin)  dispatcher: waiting: "))
-    let metrics = try RunningNode.run(
+    let metrics = try await RunningNode.run(
       ["metrics", "--prefix", "handoff_role", "--nonzero", "\(node.admin)"], program: "clusterctl")
     #expect(metrics.status == .exited(0))
     #expect(metrics.output == "\(node.admin)  handoff_role_state{role=\"dispatcher\",state=\"waiting\"} 1\n")
     node.signal(.terminate)
-    #expect(node.end() == .exited(0))
-    let gone = try RunningNode.run(["status", "\(node.admin)"], program: "clusterctl")
+    #expect(try await node.end() == .exited(0))
+    let gone = try await RunningNode.run(["status", "\(node.admin)"], program: "clusterctl")
     #expect(gone.status == .exited(1))
     #expect(gone.output.contains("unreachable: connect on \(node.admin): Connection refused"))
   }
 
-  @Test func interruptEndsTooAndThePortIsFreeAtOnce() throws {
+  @Test func interruptEndsTooAndThePortIsFreeAtOnce() async throws {
     let first = try RunningNode(["-D"])
-    _ = try first.notification(with: "READY=1")
+    _ = try await first.notification(with: "READY=1")
     first.signal(.interrupt)
-    #expect(first.end() == .exited(0))
+    #expect(try await first.end() == .exited(0))
     #expect(throws: Never.self) { _ = try StreamSocket.listen(at: first.control) }
   }
 
-  @Test func hangUpReadsTheLogLevelAgain() throws {
+  @Test func hangUpReadsTheLogLevelAgain() async throws {
     let file = FileManager.default.temporaryDirectory.appending(path: "handoff-\(UUID().uuidString).yaml")
     defer { try? FileManager.default.removeItem(at: file) }
     try "log-level: error\n".write(to: file, atomically: true, encoding: .utf8)
     let node = try RunningNode(["-D", "--config", file.path])
-    _ = try node.notification(with: "READY=1")
+    _ = try await node.notification(with: "READY=1")
     #expect(try node.output() == "")
     try "log-level: info\n".write(to: file, atomically: true, encoding: .utf8)
     node.signal(.hangUp)
     let deadline = RunningNode.deadline()
     while try !node.output().contains("log level read again level=info"), MonotonicTime.now() < deadline {
-      _ = try node.get("/healthz")
+      _ = try await node.get("/healthz")
     }
     #expect(try node.output().contains("log level read again level=info"))
     node.signal(.terminate)
-    #expect(node.end() == .exited(0))
+    #expect(try await node.end() == .exited(0))
   }
 
-  @Test func nameThatDoesNotResolveIsWaitedForAndTold() throws {
+  @Test func nameThatDoesNotResolveIsWaitedForAndTold() async throws {
     // RFC 6761 section 6.4: .invalid never resolves.
     let node = try RunningNode(["-BE", "-bp", "80", "-da", "dispatcher.invalid"])
-    let messages = try node.notification(with: "does not resolve")
+    let messages = try await node.notification(with: "does not resolve")
     #expect(messages.last?.contains("EXTEND_TIMEOUT_USEC=") == true)
-    let health = try node.get("/healthz")
+    let health = try await node.get("/healthz")
     #expect(health.status == 503)
     #expect(health.body.hasPrefix("node: waiting: the dispatcher's name does not resolve (dispatcher.invalid"))
     node.signal(.terminate)
-    #expect(node.end() == .exited(0))
+    #expect(try await node.end() == .exited(0))
   }
 
-  @Test func controlPortInUseSaysSo() throws {
+  @Test func controlPortInUseSaysSo() async throws {
     let first = try RunningNode(["-D"])
-    _ = try first.notification(with: "READY=1")
-    let second = try RunningNode.run([
+    _ = try await first.notification(with: "READY=1")
+    let second = try await RunningNode.run([
       "-D", "--internal-address", "127.0.0.1", "--control-port", "\(first.control.port)", "--admin", "none",
     ])
     #expect(second.status == .exited(1))
     #expect(second.output.contains("cannot listen at \(first.control)"))
     #expect(second.output.contains("Address already in use"))
-    let third = try RunningNode.run([
+    let third = try await RunningNode.run([
       "-D", "--internal-address", "127.0.0.1", "--control-port", "\(first.control.port)", "--admin", "\(first.admin)",
     ])
     #expect(third.status == .exited(1))
     #expect(third.output.contains("The admin server cannot listen at \(first.admin)"))
     first.signal(.terminate)
-    #expect(first.end() == .exited(0))
+    #expect(try await first.end() == .exited(0))
   }
 
   struct Call: Sendable, CustomTestStringConvertible {
@@ -125,8 +125,8 @@ import Wire
       "-D --internal-address 192.0.2.77 --check", 1, "No interface of this host has the internal address 192.0.2.77"),
     Call("-D --policy x --check", 1, "--policy: 'x' is no policy"),
   ])
-  func exitStatus(_ call: Call) throws {
-    let result = try RunningNode.run(call.arguments)
+  func exitStatus(_ call: Call) async throws {
+    let result = try await RunningNode.run(call.arguments)
     #expect(result.status == .exited(call.status))
     #expect(result.output.contains(call.text), "\(result.output)")
   }

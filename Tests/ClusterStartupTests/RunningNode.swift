@@ -49,7 +49,15 @@ final class RunningNode: Sendable {
   static func deadline() -> UInt64 { MonotonicTime.now() + 20_000_000_000 }
 
   /// Waits for a notification that has `part`, and returns all that came up to it.
-  func notification(with part: String) throws -> [String] {
+  func notification(with part: String) async throws -> [String] {
+    let messages = try await offPool { try self.waitForNotification(with: part) }
+    if messages.last?.contains(part) != true {
+      Issue.record("no '\(part)' in \(messages); standard error: \(try output())")
+    }
+    return messages
+  }
+
+  private func waitForNotification(with part: String) throws -> [String] {
     var epoll = try Epoll(capacity: 1)
     try epoll.add(listener.raw, .read, token: 0)
     let deadline = RunningNode.deadline()
@@ -61,23 +69,24 @@ final class RunningNode: Sendable {
       }
       _ = epoll.wait(until: deadline)
     }
-    Issue.record("no '\(part)' in \(messages); standard error: \(try output())")
     return messages
   }
 
   func signal(_ signal: SignalQueue.Signal) { process.signal(signal.rawValue) }
 
-  func end() -> ChildProcess.ExitStatus? { process.wait(until: RunningNode.deadline()) }
+  func end() async throws -> ChildProcess.ExitStatus? {
+    try await offPool { self.process.wait(until: RunningNode.deadline()) }
+  }
 
-  func get(_ path: String) throws -> AdminClient.Answer {
-    try AdminClient.get(path, from: admin, deadline: RunningNode.deadline())
+  func get(_ path: String) async throws -> AdminClient.Answer {
+    try await offPool { try AdminClient.get(path, from: self.admin, deadline: RunningNode.deadline()) }
   }
 
   /// What it wrote so far.
   func output() throws -> String { try log.text() }
 
   /// Runs the program to its end.
-  static func run(_ arguments: [String], program name: String = "cluster_startup") throws -> (
+  static func run(_ arguments: [String], program name: String = "cluster_startup") async throws -> (
     status: ChildProcess.ExitStatus?, output: String
   ) {
     let log = LogFile()
@@ -86,8 +95,15 @@ final class RunningNode: Sendable {
     let process = try ChildProcess(
       [program(name)] + arguments, environment: ["PATH=/usr/sbin:/usr/bin"], directory: nil,
       streams: .init(input: input.raw, output: output.raw, error: output.raw))
-    let status = process.wait(until: deadline())
+    let status = try await offPool { process.wait(until: deadline()) }
     return (status, try log.text())
+  }
+}
+
+/// Runs what blocks on a thread of its own: the pool's few threads are for the tests beside this one.
+private func offPool<Value: Sendable>(_ body: @escaping @Sendable () throws -> Value) async throws -> Value {
+  try await withCheckedThrowingContinuation { continuation in
+    _ = WorkerThread(name: "test") { continuation.resume(with: Result { try body() }) }
   }
 }
 
