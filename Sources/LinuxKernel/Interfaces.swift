@@ -1,48 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import CLinux
 import Clibmnl
-import Glibc
 public import Wire
 
-/// A network interface of the calling thread's network namespace.
+/// What a node must know of one of its interfaces.
 public struct NetworkInterface: Hashable, Sendable {
   public var name: String
   /// The number by which system calls name it, from 1.
   public var index: UInt32
-  /// Zero for interfaces without an Ethernet address, as the loopback interface.
+  /// All zero for interfaces without Ethernet addresses.
   public var mac: MACAddress
   /// Bytes of the largest IP packet.
   public var mtu: Int
+  /// Administratively up (IFF_UP).
   public var isUp: Bool
-  public var addresses: [InterfaceAddress]
-
-  /// All interfaces with their addresses, by index.
-  public static func all() throws(SystemError) -> [NetworkInterface] {
-    var netlink = try NetlinkSocket(.route)
-    return try netlink.interfaces()
-  }
-
-  /// The interface of that name, nil when there is none.
-  public static func named(_ name: String) throws(SystemError) -> NetworkInterface? {
-    try all().first { $0.name == name }
-  }
-
-  /// The interface that has this address, nil when none has it.
-  public static func having(_ address: IPAddress) throws(SystemError) -> NetworkInterface? {
-    try all().first { $0.addresses.contains { $0.address == address } }
-  }
 }
 
 extension NetlinkSocket {
-  /// All interfaces with their addresses, by index.
+  /// All interfaces of the network namespace, in the kernel's order. Needs no capability.
   public mutating func interfaces() throws(SystemError) -> [NetworkInterface] {
-    let addresses = try self.addresses()
     let request = NetlinkRequest(type: Int32(RTM_GETLINK), flags: NLM_F_DUMP)
     request.putHeader(ifinfomsg())
-    var interfaces: [NetworkInterface] = []
+    var result: [NetworkInterface] = []
     try exchange(request, call: "RTM_GETLINK") { reply in
-      let index = reply.native(at: 4, as: UInt32.self)
       let attributes = reply.attributes(after: MemoryLayout<ifinfomsg>.size)
       // IFLA_IFNAME, with its final zero byte.
       guard let name = attributes[3], name.count > 1 else { return }
@@ -52,18 +32,45 @@ extension NetlinkSocket {
         mac = MACAddress(bits: reply.body[range].reduce(UInt64(0)) { $0 << 8 | UInt64($1) })
       }
       // IFLA_MTU
-      let mtu = attributes[4].map { Int(reply.native(at: $0.lowerBound, as: UInt32.self)) } ?? 0
-      let flags = reply.native(at: 8, as: UInt32.self)
-      interfaces.append(
+      let mtu = attributes[4].map { reply.native(at: $0.lowerBound, as: UInt32.self) } ?? 0
+      result.append(
         NetworkInterface(
-          name: String(decoding: reply.body[name].dropLast(), as: UTF8.self), index: index, mac: mac, mtu: mtu,
-          isUp: flags & UInt32(IFF_UP) != 0, addresses: addresses.filter { $0.interface == index }))
+          name: String(decoding: reply.body[name].dropLast(), as: UTF8.self),
+          index: reply.native(at: 4), mac: mac, mtu: Int(mtu),
+          // ifi_flags; IFF_UP is its lowest bit.
+          isUp: reply.native(at: 8, as: UInt32.self) & 1 != 0))
     }
-    return interfaces.sorted { $0.index < $1.index }
+    return result
   }
 
   /// The interface with an index, nil when there is none.
   public mutating func interface(_ index: UInt32) throws(SystemError) -> NetworkInterface? {
     try interfaces().first { $0.index == index }
+  }
+
+  /// The interface of a name, nil when there is none.
+  public mutating func interface(named name: String) throws(SystemError) -> NetworkInterface? {
+    try interfaces().first { $0.name == name }
+  }
+
+  /// The interface that has an address, nil when none has it.
+  public mutating func interface(having address: IPAddress) throws(SystemError) -> NetworkInterface? {
+    guard let found = try addresses().first(where: { $0.address == address }) else { return nil }
+    return try interface(found.interface)
+  }
+
+  /// Whether an interface's clsact qdisc has a filter, at ingress or egress.
+  public mutating func hasTrafficFilters(interface index: UInt32) throws(SystemError) -> Bool {
+    var count = 0
+    // TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_INGRESS and TC_H_MIN_EGRESS), include/uapi/linux/pkt_sched.h.
+    for parent: UInt32 in [0xffff_fff2, 0xffff_fff3] {
+      let request = NetlinkRequest(type: Int32(RTM_GETTFILTER), flags: NLM_F_DUMP)
+      var header = tcmsg()
+      header.tcm_ifindex = Int32(bitPattern: index)
+      header.tcm_parent = parent
+      request.putHeader(header)
+      try exchange(request, call: "RTM_GETTFILTER") { _ in count += 1 }
+    }
+    return count > 0
   }
 }
