@@ -37,7 +37,9 @@ let package = Package(
         .product(name: "Wire", package: "handoff"),
       ], swiftSettings: strict),
     .executableTarget(name: "Simulate", dependencies: ["Simulator"], swiftSettings: strict),
-    .testTarget(name: "SimulatorTests", dependencies: ["Simulator"], swiftSettings: strict),
+    .testTarget(
+      name: "SimulatorTests",
+      dependencies: ["Simulator", .product(name: "DispatcherCore", package: "handoff")], swiftSettings: strict),
   ],
   swiftLanguageModes: [.v6]
 )

@@ -37,6 +37,8 @@ struct FrontEnd: ~Copyable {
   /// LB/GC only.
   private var caches: [GreedyDualSizeCache] = []
   private var owner: [Int32: Int] = [:]
+  private var isUp: [Bool]
+  private let cacheBytes: Int
 
   init(_ distribution: Distribution, nodes: Int, cacheBytes: Int, thresholds: LARDThresholds, tableCapacity: Int) {
     self.distribution = distribution
@@ -53,6 +55,8 @@ struct FrontEnd: ~Copyable {
     parameters.queueCapacity = 0
     state = DispatcherState(parameters)
     active = Array(repeating: 0, count: nodes)
+    isUp = Array(repeating: true, count: nodes)
+    self.cacheBytes = cacheBytes
     peers = Array(repeating: PeerID(0), count: nodes)
     if distribution == .globalCache {
       caches = Array(repeating: GreedyDualSizeCache(capacity: cacheBytes), count: nodes)
@@ -63,6 +67,7 @@ struct FrontEnd: ~Copyable {
   mutating func join(_ node: Int, now: UInt64) {
     peers[node] = PeerID(nextPeer)
     active[node] = 0
+    isUp[node] = true
     let registration = BackEndRegistration(
       address: IPAddress(ipv4: 0x0a00_0000 + UInt32(node)), mac: MACAddress(bits: 0), handoffPort: 1, serverPort: 1,
       weight: 100, maximumConnections: 1_000_000)
@@ -75,7 +80,11 @@ struct FrontEnd: ~Copyable {
   mutating func lose(_ node: Int, now: UInt64) {
     state.handle(.lost(peers[node]), now: now, &actions)
     active[node] = 0
+    isUp[node] = false
     actions.removeAll(keepingCapacity: true)
+    guard distribution == .globalCache else { return }
+    caches[node] = GreedyDualSizeCache(capacity: cacheBytes)
+    owner = owner.filter { $0.value != node }
   }
 
   /// The node for a request; nil when the cluster is at its admission limit.
@@ -113,9 +122,9 @@ struct FrontEnd: ~Copyable {
   }
 
   private mutating func leastValuable(for size: Int) -> Int {
-    var best = 0
+    var best = isUp.firstIndex(of: true) ?? 0
     var least = Double.infinity
-    for node in caches.indices {
+    for node in caches.indices where isUp[node] {
       // Room that is still free has no value at all.
       let value = caches[node].used + size <= caches[node].capacity ? -1 : caches[node].victim?.priority ?? -1
       if value < least || (value == least && active[node] < active[best]) {
