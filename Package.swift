@@ -31,6 +31,8 @@ let package = Package(
     .library(name: "Dispatcher", targets: ["Dispatcher"]),
     .library(name: "DistributorCore", targets: ["DistributorCore"]),
     .library(name: "LinuxKernel", targets: ["LinuxKernel"]),
+    .library(name: "ControlChannel", targets: ["ControlChannel"]),
+    .library(name: "Telemetry", targets: ["Telemetry"]),
     .library(name: "Lab", targets: ["Lab"]),
   ],
   dependencies: [
