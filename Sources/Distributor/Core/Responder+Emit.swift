@@ -19,10 +19,11 @@ extension Responder {
 
   /// snd.nxt.
   func sendNext(_ slot: Int) -> SequenceNumber {
-    if case .closing(let closing) = table.slots[slot].phase {
-      return table.slots[slot].sendNext.advanced(by: closing.sent)
+    switch table.slots[slot].phase {
+    case .closing(let closing): table.slots[slot].sendNext.advanced(by: closing.sent)
+    case .timeWait(let sendNext): sendNext
+    case .vacant, .embryonic, .collecting, .deciding, .handingOff, .tombstone: table.slots[slot].sendNext
     }
-    return table.slots[slot].sendNext
   }
 
   /// Sends a segment of an established connection.
