@@ -10,8 +10,9 @@ struct Sent: Equatable, CustomStringConvertible {
   var segment: TCPSegment
   var payload: [UInt8]
 
-  init(_ bytes: [UInt8]) throws {
-    let parsed = try TCPSegment.parse(bytes.span)
+  /// - Parameter verifying: false for packets that only pass through.
+  init(_ bytes: [UInt8], verifying: Bool = true) throws {
+    let parsed = try TCPSegment.parse(bytes.span, verifyingChecksums: verifying)
     segment = parsed.segment
     payload = Array(bytes[parsed.payload])
   }
@@ -45,7 +46,8 @@ extension Event {
     case .abortHandoff(let id, let backEnd): self = .abort(id, backEnd: backEnd)
     case .flowEstablished(let id, let flow, let initial, let backEnd, requestedAt: _):
       self = .established(id, flow, initial, backEnd: backEnd)
-    case .deliver(let range, let backEnd): self = .deliver(try Sent(Array(bytes[range])), backEnd: backEnd)
+    case .deliver(let range, let backEnd):
+      self = .deliver(try Sent(Array(bytes[range]), verifying: false), backEnd: backEnd)
     case .returnAssignment(let backEnd): self = .returned(backEnd)
     case .unknownFlow(let range): self = .unknown(Array(bytes[range]))
     }
