@@ -153,6 +153,28 @@ import Wire
     #expect(topBytes.count > 100, "the counter and the MSS are masked per flow")
   }
 
+  @Test("A cookie's answer meets the entry of a repeated SYN", arguments: [true, false])
+  func cookieThenEntry(timestamps: Bool) throws {
+    let rig = Rig { $0.maximumEmbryonic = 1 }
+    let other = Client(rig, port: 1)
+    other.learn(try other.syn())
+    var options = Client.allOptions
+    if !timestamps { options.timestamps = nil }
+    let client = Client(rig, port: 2, options: options)
+    client.learn(try client.syn())
+    let cookie = client.serverInitial
+    #expect(try other.send(.ack).isEmpty)
+    let entry = try client.syn().onlySegment()
+    #expect(rig.counters.packets[.synAccepted] == 2 && entry.segment.sequence != cookie)
+    #expect(try client.send(.ack).isEmpty, "not reset")
+    let id = try client.request()
+    let snapshot = try #require(try rig.decided(id, .backEnd(1)).snapshot)
+    #expect(snapshot.sendNext == cookie.advanced(by: 1))
+    #expect((snapshot.windowScale != nil) == timestamps, "as the cookie's SYN-ACK said")
+    #expect(snapshot.sackPermitted == timestamps)
+    try rig.expectEmptyAfterAll()
+  }
+
   @Test func stateIsPreferredToCookies() throws {
     let rig = Rig { $0.maximumEmbryonic = 2 }
     for port in 1...3 { _ = try Client(rig, port: UInt16(port)).syn() }

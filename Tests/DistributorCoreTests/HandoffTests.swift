@@ -292,6 +292,31 @@ import Wire
     #expect(rig.counters.heldBytes == 0)
   }
 
+  @Test func resetWhileAnotherBackEndIsSoughtEndsTheConnection() throws {
+    let rig = Rig()
+    let client = Client(rig)
+    let id = try client.handOff(to: 3)
+    let n = Client.get.utf8.count
+    #expect(try client.send(.ack, at: n, "more").isEmpty)
+    let again = try #require(try rig.refused(id, .overloaded).decision)
+    #expect(try client.send(.rst, at: n).isEmpty)
+    #expect(rig.counters.packets[.held] == 2, "in the window, but not exact")
+    #expect(try client.send(.rst, at: n + 4).isEmpty)
+    #expect(rig.counters.packets[.resetAccepted] == 1)
+    #expect(rig.counters.connections[.clientReset] == 1)
+    #expect(rig.counters.attempts[.clientGone] == 1)
+    #expect(rig.counters.heldBytes == 0)
+    #expect(try rig.decided(again, .backEnd(5)) == [.returned(5)])
+  }
+
+  @Test func segmentsWithoutACKAreNotHeld() throws {
+    let rig = Rig()
+    let client = Client(rig)
+    _ = try client.handOff(to: 3)
+    #expect(try client.send(.psh, at: Client.get.utf8.count, "x").isEmpty)
+    #expect(rig.counters.packets[.acknowledgmentMissing] == 1)
+  }
+
   @Test func blindResetDuringAHandoffIsLeftToTheBackEnd() throws {
     let rig = Rig()
     let client = Client(rig)

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
 public import Handoff
-
 internal import Wire
 
 /// What the dispatcher (or the local rule in its place) said.
