@@ -16,7 +16,6 @@ let argumentParser: Target.Dependency = .product(name: "ArgumentParser", package
 let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
 let yams: Target.Dependency = .product(name: "Yams", package: "Yams")
 let flyingFox: Target.Dependency = .product(name: "FlyingFox", package: "FlyingFox")
-let subprocess: Target.Dependency = .product(name: "Subprocess", package: "swift-subprocess")
 
 let package = Package(
   name: "handoff",
@@ -39,7 +38,6 @@ let package = Package(
     .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
     .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
     .package(url: "https://github.com/swhitty/FlyingFox", from: "0.27.1"),
-    .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.2"),
   ],
   targets: [
     // MARK: C libraries and headers
@@ -69,29 +67,37 @@ let package = Package(
     .target(
       name: "LinuxKernel", dependencies: ["CLinux", "Clibmnl", "Clibnetfilter_queue", "Wire"], swiftSettings: strict),
     .target(
-      name: "ForwardingPlane", dependencies: ["CForwardingPlane", "Clibbpf", "LinuxKernel", "Wire"],
+      name: "ForwardingPlane", dependencies: ["CForwardingPlane", "Clibbpf", "Handoff", "LinuxKernel", "Wire"],
       exclude: ["BPF"], swiftSettings: strict, plugins: ["CompileBPF"]),
-    .target(name: "Telemetry", dependencies: ["LinuxKernel", logging, flyingFox], swiftSettings: strict),
+    .target(name: "Telemetry", dependencies: ["LinuxKernel", "Wire", logging, flyingFox], swiftSettings: strict),
     .target(
-      name: "ControlChannel", dependencies: ["LinuxKernel", "ControlProtocol", "Wire"], swiftSettings: strict),
+      name: "ControlChannel", dependencies: ["LinuxKernel", "ControlProtocol", "Handoff", "Wire"], swiftSettings: strict),
     .target(
-      name: "Dispatcher", dependencies: ["DispatcherCore", "ControlChannel", "LinuxKernel", "Telemetry", logging],
+      name: "Dispatcher",
+      dependencies: [
+        "DispatcherCore", "ControlChannel", "ControlProtocol", "LinuxKernel", "Telemetry", "Wire", logging,
+      ],
       path: "Sources/Dispatcher/Service", swiftSettings: strict),
     .target(
       name: "Distributor",
-      dependencies: ["DistributorCore", "ControlChannel", "ForwardingPlane", "LinuxKernel", "Telemetry", logging],
+      dependencies: [
+        "DistributorCore", "ControlChannel", "ControlProtocol", "ForwardingPlane", "Handoff", "LinuxKernel", "Telemetry",
+        "Wire", logging,
+      ],
       path: "Sources/Distributor/Service", swiftSettings: strict),
     .target(
       name: "BackEnd", dependencies: ["BackEndCore", "ControlChannel", "LinuxKernel", "Telemetry", logging],
       path: "Sources/BackEnd/Service", swiftSettings: strict),
     .executableTarget(
       name: "ClusterStartup",
-      dependencies: ["Dispatcher", "Distributor", "BackEnd", "Telemetry", "LinuxKernel", argumentParser, logging, yams],
+      dependencies: [
+        "Dispatcher", "Distributor", "BackEnd", "Telemetry", "LinuxKernel", "Wire", argumentParser, logging, yams,
+      ],
       swiftSettings: strict),
     .executableTarget(name: "ClusterControl", dependencies: [argumentParser], swiftSettings: strict),
 
     // MARK: Lab: a cluster in network namespaces
-    .target(name: "Lab", dependencies: ["LinuxKernel", "Wire", subprocess], swiftSettings: strict),
+    .target(name: "Lab", dependencies: ["LinuxKernel", "Wire"], swiftSettings: strict),
     .executableTarget(name: "LabTool", dependencies: ["Lab", argumentParser], swiftSettings: strict),
 
     // MARK: BPF programs are compiled by the toolchain's clang and embedded
@@ -102,15 +108,32 @@ let package = Package(
     .testTarget(name: "WireTests", dependencies: ["Wire"], swiftSettings: strict),
     .testTarget(name: "HTTPHeadTests", dependencies: ["HTTPHead"], swiftSettings: strict),
     .testTarget(name: "ControlProtocolTests", dependencies: ["ControlProtocol", "Handoff"], swiftSettings: strict),
-    .testTarget(name: "DispatcherCoreTests", dependencies: ["DispatcherCore"], swiftSettings: strict),
-    .testTarget(name: "DispatcherTests", dependencies: ["Dispatcher", "ControlChannel"], swiftSettings: strict),
-    .testTarget(name: "DistributorCoreTests", dependencies: ["DistributorCore"], swiftSettings: strict),
+    .testTarget(
+      name: "DispatcherCoreTests", dependencies: ["DispatcherCore", "ControlProtocol", "Wire"], swiftSettings: strict),
+    .testTarget(
+      name: "DispatcherTests",
+      dependencies: ["Dispatcher", "DispatcherCore", "ControlChannel", "ControlProtocol", "LinuxKernel", "Wire"],
+      swiftSettings: strict),
+    .testTarget(
+      name: "DistributorTests", dependencies: ["Distributor", "ControlProtocol", "Wire"], swiftSettings: strict),
+    .testTarget(
+      name: "DistributorCoreTests", dependencies: ["DistributorCore", "HTTPHead", "Handoff", "Wire"],
+      swiftSettings: strict),
     .testTarget(name: "BackEndTests", dependencies: ["BackEnd", "BackEndCore", "Lab"], swiftSettings: strict),
     .testTarget(name: "LinuxKernelTests", dependencies: ["LinuxKernel", "Lab"], swiftSettings: strict),
-    .testTarget(name: "ControlChannelTests", dependencies: ["ControlChannel"], swiftSettings: strict),
-    .testTarget(name: "ForwardingPlaneTests", dependencies: ["ForwardingPlane", "Lab"], swiftSettings: strict),
-    .testTarget(name: "TelemetryTests", dependencies: ["Telemetry"], swiftSettings: strict),
-    .testTarget(name: "ClusterStartupTests", dependencies: ["ClusterStartup"], swiftSettings: strict),
+    .testTarget(
+      name: "ControlChannelTests",
+      dependencies: ["ControlChannel", "ControlProtocol", "Handoff", "LinuxKernel", "Wire"], swiftSettings: strict),
+    .testTarget(
+      name: "ForwardingPlaneTests",
+      dependencies: ["ForwardingPlane", "CForwardingPlane", "Clibbpf", "CLinux", "Handoff", "LinuxKernel", "Wire", "Lab"],
+      swiftSettings: strict),
+    .testTarget(
+      name: "TelemetryTests", dependencies: ["Telemetry", "LinuxKernel", "Wire", logging], swiftSettings: strict),
+    .testTarget(
+      name: "ClusterStartupTests",
+      dependencies: ["ClusterStartup", "LinuxKernel", "Telemetry", "Wire", argumentParser, logging],
+      exclude: ["Golden"], swiftSettings: strict),
     .testTarget(name: "LabTests", dependencies: ["Lab"], swiftSettings: strict),
     .testTarget(name: "IntegrationTests", dependencies: ["Lab", "Wire", "LinuxKernel"], swiftSettings: strict),
   ],

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
+#include <netinet/in.h>
 #include <sys/types.h>
 #include <libmnl/libmnl.h>
 #include <linux/netfilter.h>

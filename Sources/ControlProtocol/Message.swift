@@ -31,6 +31,8 @@ public enum Message: Hashable, Sendable {
   case handoffRefused(HandoffID, HandoffRefusal)
   /// Connections that are over at the back-end.
   case handoffsEnded([HandoffID])
+  /// The distributor gave this handoff up: the back-end closes the connection silently if it has it, and says nothing.
+  case abortHandoff(HandoffID)
 }
 
 /// A connection on its way to a back-end.

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import CLinux
 import Glibc
 import Wire
 
 /// A sockaddr_in or sockaddr_in6 of an `Endpoint`.
 struct SocketAddress {
-  private var storage = sockaddr_storage()
+  private(set) var storage = sockaddr_storage()
   private(set) var length: socklen_t
 
   /// Room for an address that the kernel fills in.

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import Wire
+
+/// Fixed-size records of the two hot messages: a decision request and a decision. The dispatcher can read requests in place
+/// and emit decisions one by one, with no array between.
+public enum DecisionCodec {
+  /// id 8, target 8, client 16, pool 2, excluded 2, flags 1, three zero bytes.
+  public static let requestLength = 40
+  /// id 8, outcome 1, one zero byte, back-end 2.
+  public static let decisionLength = 12
+
+  static let excludedFlag: UInt8 = 1
+
+  /// How many requests a body of `.decisionRequests` holds.
+  ///
+  /// - Throws: `.truncated` when the last one is not whole, `.tooManyElements`.
+  public static func requestCount(in body: Span<UInt8>) throws(ControlProtocolError) -> Int {
+    try ListCodec.count(body, elementLength: requestLength)
+  }
+
+  /// The request at `index`, which is below `requestCount(in:)`.
+  ///
+  /// - Throws: `.invalidFlags`.
+  public static func request(at index: Int, in body: Span<UInt8>) throws(ControlProtocolError) -> DecisionRequest {
+    let start = index * requestLength
+    let flags = body[start + 36]
+    let excluded = body.readUInt16(at: start + 34)
+    let hasExcluded = flags & excludedFlag != 0
+    guard flags & ~excludedFlag == 0, body[start + 37] == 0, body.readUInt16(at: start + 38) == 0,
+      hasExcluded || excluded == 0
+    else { throw .invalidFlags }
+    return DecisionRequest(
+      id: body.readUInt64(at: start), target: body.readUInt64(at: start + 8), pool: body.readUInt16(at: start + 32),
+      excluded: hasExcluded ? BackEndID(excluded) : nil,
+      client: IPAddress(high: body.readUInt64(at: start + 16), low: body.readUInt64(at: start + 24)))
+  }
+
+  /// The decision at `index` of a body of `.decisions`.
+  ///
+  /// - Throws: `.invalidDecisionOutcome`, `.invalidFlags`.
+  public static func decision(at index: Int, in body: Span<UInt8>) throws(ControlProtocolError) -> Decision {
+    let start = index * decisionLength
+    let backEnd = body.readUInt16(at: start + 10)
+    guard body[start + 9] == 0 else { throw .invalidFlags }
+    let outcome: Decision.Outcome
+    switch body[start + 8] {
+    case 1: return Decision(id: body.readUInt64(at: start), outcome: .assigned(BackEndID(backEnd)))
+    case 2: outcome = .noBackEnd
+    case 3: outcome = .overloaded
+    default: throw .invalidDecisionOutcome
+    }
+    guard backEnd == 0 else { throw .invalidFlags }
+    return Decision(id: body.readUInt64(at: start), outcome: outcome)
+  }
+
+  static func append(_ request: DecisionRequest, to output: inout OutputSpan<UInt8>) {
+    output.append(bigEndian: request.id)
+    output.append(bigEndian: request.target)
+    output.append(request.client)
+    output.append(bigEndian: request.pool)
+    output.append(bigEndian: request.excluded?.rawValue ?? 0)
+    output.append(request.excluded == nil ? 0 : excludedFlag)
+    output.append(0)
+    output.append(bigEndian: UInt16(0))
+  }
+
+  static func append(_ decision: Decision, to output: inout OutputSpan<UInt8>) {
+    output.append(bigEndian: decision.id)
+    let (code, backEnd): (UInt8, UInt16) =
+      switch decision.outcome {
+      case .assigned(let backEnd): (1, backEnd.rawValue)
+      case .noBackEnd: (2, 0)
+      case .overloaded: (3, 0)
+      }
+    output.append(code)
+    output.append(0)
+    output.append(bigEndian: backEnd)
+  }
+}
+
+/// A frame of decisions under construction at the end of a byte array: `begin`, any number of `append`, `end`. Frames are
+/// split by themselves at the batch limit, and a frame without decisions leaves nothing behind.
+public struct DecisionFrameWriter {
+  private var start: Int
+  private var count = 0
+
+  public static func begin(in bytes: inout [UInt8]) -> DecisionFrameWriter {
+    let start = bytes.count
+    bytes.append(addingCapacity: FrameHeader.length) { (output: inout OutputSpan<UInt8>) in
+      output.append(bodyLength: 0, .decisions)
+    }
+    return DecisionFrameWriter(start: start)
+  }
+
+  public mutating func append(_ decision: Decision, to bytes: inout [UInt8]) {
+    if count == ControlProtocolLimit.batch {
+      end(in: &bytes)
+      self = DecisionFrameWriter.begin(in: &bytes)
+    }
+    bytes.append(addingCapacity: DecisionCodec.decisionLength) { (output: inout OutputSpan<UInt8>) in
+      DecisionCodec.append(decision, to: &output)
+    }
+    count += 1
+  }
+
+  /// Writes the length into the header; nothing may be appended afterwards.
+  public mutating func end(in bytes: inout [UInt8]) {
+    guard count > 0 else {
+      bytes.removeLast(bytes.count - start)
+      return
+    }
+    var span = bytes.mutableSpan
+    span.write(UInt32(count * DecisionCodec.decisionLength), at: start)
+  }
+}
+
+/// Messages that are one list of fixed-size elements; the count follows from the body length.
+enum ListCodec {
+  static func count(_ body: Span<UInt8>, elementLength: Int) throws(ControlProtocolError) -> Int {
+    let (count, rest) = body.count.quotientAndRemainder(dividingBy: elementLength)
+    guard rest == 0 else { throw .truncated }
+    guard count <= ControlProtocolLimit.batch else { throw .tooManyElements }
+    return count
+  }
+
+  /// Appends frames of at most `ControlProtocolLimit.batch` elements; one empty frame for an empty list.
+  static func encode<Element>(
+    _ elements: [Element], _ type: MessageType, elementLength: Int, into bytes: inout [UInt8],
+    _ append: (Element, inout OutputSpan<UInt8>) -> Void
+  ) {
+    var first = 0
+    repeat {
+      let end = min(elements.count, first + ControlProtocolLimit.batch)
+      let bodyLength = (end - first) * elementLength
+      bytes.append(addingCapacity: FrameHeader.length + bodyLength) { (output: inout OutputSpan<UInt8>) in
+        output.append(bodyLength: bodyLength, type)
+        for index in first..<end { append(elements[index], &output) }
+      }
+      first = end
+    } while first < elements.count
+  }
+}

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CForwardingPlane
+import Clibbpf
+import Glibc
+public import Handoff
+import LinuxKernel
+import Synchronization
+public import Wire
+
+/// The kernel's table of handed-off flows: what to do with packets from their clients.
+///
+/// Any thread may call. Each call is one or two BPF system calls of about a microsecond and allocates nothing. Only the
+/// thread that answers for a flow (its NFQUEUE worker) inserts and removes it; the kernel itself removes an entry when a
+/// SYN of a new connection comes.
+public final class FlowTable: Sendable {
+  /// Flows that the table can hold.
+  public let capacity: Int
+  let map: SharedDescriptor
+  private let counters: CounterArray
+  /// Entries that were there, plus inserted, less removed by this process since.
+  private let balance: Atomic<Int>
+  private let reusedBefore: UInt64
+
+  init(map: SharedDescriptor, counters: CounterArray, capacity: Int) {
+    self.map = map
+    self.counters = counters
+    self.capacity = capacity
+    // Read before the entries are counted: a reuse in between is then missing in both or taken off once too often,
+    // which the next start corrects.
+    reusedBefore = counters.read()[.synReused]
+    balance = Atomic(0)
+  }
+
+  /// Takes a predecessor's flows into the table or, where they are in it already, into the book-keeping.
+  func adopt(from predecessor: Predecessor, _ counters: CounterArray) -> ForwardingPlane.Adoption {
+    switch predecessor {
+    case .none: return .fresh
+    case .unusable(let obstacle, _): return .replaced(obstacle)
+    case .usable(let maps, let capacity, _):
+      var (found, lost) = (0, 0)
+      var sweep = FlowSweep(step: 4096)
+      if capacity == self.capacity {
+        repeat { found += sweep.next(of: self) { (_: FlowTuple, _: FlowEntry) in } } while !sweep.isAtStart
+        balance.add(found, ordering: .relaxed)
+        return .maps(flows: found)
+      }
+      let old = FlowTable(map: maps.flows, counters: counters, capacity: capacity)
+      repeat {
+        sweep.next(of: old) { flow, entry in
+          do { try insert(flow, entry) } catch { lost += 1 }
+          found += 1
+        }
+      } while !sweep.isAtStart
+      return .copied(flows: found - lost, lost: lost)
+    }
+  }
+
+  /// Entries in the table now: kept by book-keeping, since counting them means walking the whole table.
+  public var occupied: Int {
+    let reused = counters.read()[.synReused] &- reusedBefore
+    return max(0, balance.load(ordering: .relaxed) - Int(truncatingIfNeeded: reused))
+  }
+
+  /// Enters a flow, or replaces its entry: from the next packet on, the kernel acts on it.
+  ///
+  /// - Throws: `.tableFull` or `.outOfKernelMemory` when there is no room, and nothing has changed then.
+  public func insert(_ flow: FlowTuple, _ entry: FlowEntry) throws(ForwardingPlaneError) {
+    var key = handoff_flow_key(flow)
+    var value = handoff_flow_entry(entry)
+    while true {
+      switch unsafe bpf_map_update_elem(map.raw, &key, &value, UInt64(BPF_NOEXIST)) {
+      case 0:
+        balance.add(1, ordering: .relaxed)
+        return
+      case -EEXIST: break
+      case let code: throw FlowTable.failure(code)
+      }
+      switch unsafe bpf_map_update_elem(map.raw, &key, &value, UInt64(BPF_EXIST)) {
+      case 0: return
+      case -ENOENT: continue  // A SYN has removed it between the two calls.
+      case let code: throw FlowTable.failure(code)
+      }
+    }
+  }
+
+  private static func failure(_ code: Int32) -> ForwardingPlaneError {
+    switch code {
+    case -E2BIG: .tableFull
+    case -ENOMEM: .outOfKernelMemory
+    default: .system(SystemError("bpf_map_update_elem", "the flow table", errno: -code))
+    }
+  }
+
+  public func lookup(_ flow: FlowTuple) -> FlowEntry? {
+    var key = handoff_flow_key(flow)
+    var value = handoff_flow_entry()
+    return unsafe bpf_map_lookup_elem(map.raw, &key, &value) == 0 ? value.entry : nil
+  }
+
+  /// Removes the flow's entry if it still belongs to `handoff`: a later connection on the same tuple stays.
+  ///
+  /// Comparing and removing are two steps: see the rule about threads above.
+  ///
+  /// - Returns: whether an entry was removed.
+  @discardableResult
+  public func remove(_ flow: FlowTuple, ifHandoff handoff: HandoffID) -> Bool {
+    guard lookup(flow)?.handoff == handoff else { return false }
+    return remove(handoff_flow_key(flow))
+  }
+
+  func remove(_ key: handoff_flow_key) -> Bool {
+    var key = key
+    guard unsafe bpf_map_delete_elem(map.raw, &key) == 0 else { return false }
+    balance.subtract(1, ordering: .relaxed)
+    return true
+  }
+
+  /// Removes every flow of a back-end that is gone; their later packets reach user space.
+  ///
+  /// Walks the whole table: some 50 ms for 100,000 flows, on the caller's thread.
+  ///
+  /// - Returns: how many flows were removed.
+  @discardableResult
+  public func removeAll(backEnd: UInt16) -> Int {
+    var sweep = FlowSweep()
+    var removed = 0
+    repeat {
+      sweep.next(of: self) { key, value in
+        if value.back_end == backEnd, remove(key) { removed += 1 }
+      }
+    } while !sweep.isAtStart
+    return removed
+  }
+}

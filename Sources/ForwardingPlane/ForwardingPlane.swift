@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CForwardingPlane
+import Clibbpf
+import Glibc
+import LinuxKernel
+public import Wire
+
+/// How the program is set up.
+public struct ForwardingPlaneConfiguration: Hashable, Sendable {
+  /// Flows that the table can hold, 64 to 16,777,216. A flow takes 128 bytes while it is in the table, and 16 bytes are
+  /// taken for each flow of the capacity, rounded up to a power of two.
+  public var capacity: Int
+  /// `skb->mark` of packets for the back-end on this node; the rule that queues packets to user space lets it pass.
+  public var localMark: UInt32
+
+  /// 262,144.
+  public static var defaultCapacity: Int { Int(HANDOFF_DEFAULT_FLOWS) }
+
+  public init(capacity: Int = defaultCapacity, localMark: UInt32) {
+    self.capacity = capacity
+    self.localMark = localMark
+  }
+}
+
+/// The BPF program at tc ingress of the distributor's interface.
+///
+/// The program and its maps live as long as it is attached, also when this process dies: handed-off connections go on,
+/// and the next process takes them over. Only `detach` removes them. All calls are for the thread that owns this value,
+/// in the interface's network namespace; worker threads use `flows`.
+public struct ForwardingPlane: ~Copyable, Sendable {
+  /// What `attach` found and did with it.
+  public enum Adoption: Hashable, Sendable {
+    /// Nothing was attached.
+    case fresh
+    /// The predecessor's maps are in use, with this many flows.
+    case maps(flows: Int)
+    /// The predecessor's table had another size: its flows were copied; `lost` did not fit.
+    case copied(flows: Int, lost: Int)
+    /// The predecessor's flows are lost.
+    case replaced(AdoptionObstacle)
+  }
+
+  public let flows: FlowTable
+  public let adoption: Adoption
+  public let configuration: ForwardingPlaneConfiguration
+  let program: SharedDescriptor
+  private let programID: UInt32
+  private let hook: TrafficHook
+  private let services: ServiceSet
+  private let counterArray: CounterArray
+  private let createdQdisc: Bool
+
+  /// Flows taken over from a predecessor that died.
+  public var adoptedFlows: Int {
+    switch adoption {
+    case .maps(let flows), .copied(let flows, _): flows
+    case .fresh, .replaced: 0
+    }
+  }
+
+  /// Loads the program and attaches it, in place of one that a dead process left.
+  ///
+  /// The calling thread must be in the interface's network namespace.
+  ///
+  /// - Throws: every case that is about set-up; nothing is left attached or created then, and a predecessor's program
+  ///   stays as it was.
+  public static func attach(
+    interface: String, configuration: ForwardingPlaneConfiguration
+  ) throws(ForwardingPlaneError) -> ForwardingPlane {
+    guard (64...(1 << 24)).contains(configuration.capacity) else {
+      throw .invalidConfiguration(
+        "the flow table cannot hold \(configuration.capacity) flows; choose 64 to 16777216")
+    }
+    let hook = try TrafficHook(interface: interface)
+    return try setUp(at: hook, configuration, after: try Predecessor.find(at: hook))
+  }
+
+  private static func setUp(
+    at hook: TrafficHook, _ configuration: ForwardingPlaneConfiguration, after predecessor: Predecessor
+  ) throws(ForwardingPlaneError) -> ForwardingPlane {
+    let loaded: LoadedProgram
+    let createdBefore: Bool
+    switch predecessor {
+    case .none:
+      loaded = try LoadedProgram.load(capacity: configuration.capacity, reusing: nil)
+      createdBefore = false
+    case .unusable(_, let created):
+      loaded = try LoadedProgram.load(capacity: configuration.capacity, reusing: nil)
+      createdBefore = created
+    case .usable(let maps, let capacity, let created):
+      let sameSize = capacity == configuration.capacity
+      loaded = try LoadedProgram.load(capacity: configuration.capacity, reusing: maps, withFlows: sameSize)
+      createdBefore = created
+    }
+    let counters = try CounterArray(loaded.maps.counters)
+    let table = FlowTable(map: loaded.maps.flows, counters: counters, capacity: configuration.capacity)
+    let adoption = table.adopt(from: predecessor, counters)
+    let created = try hook.createQdisc()
+    let programID: UInt32
+    do {
+      let state = PlaneState(map: loaded.maps.state)
+      try state.write(localMark: configuration.localMark, createdQdisc: created || createdBefore)
+      programID = try hook.attach(loaded.program)
+    } catch {
+      if created { try? hook.removeUnusedQdisc() }
+      throw error
+    }
+    return ForwardingPlane(
+      flows: table, adoption: adoption, configuration: configuration, program: loaded.program, programID: programID,
+      hook: hook, services: ServiceSet(map: loaded.maps.services), counterArray: counters,
+      createdQdisc: created || createdBefore)
+  }
+
+  /// Packets to these endpoints are the program's business from now on, packets to all others are not.
+  public func setServices(_ endpoints: [Endpoint]) throws(ForwardingPlaneError) { try services.replace(by: endpoints) }
+
+  /// What the program has done with the packets that it saw.
+  public func counters() -> ForwardingCounters { counterArray.read() }
+
+  /// Removes the program and its maps, and the clsact qdisc if this process or a predecessor created it and nothing else
+  /// uses it. Handed-off connections of clients that come through this node end with that.
+  ///
+  /// A program that somebody else has put in its place meanwhile stays.
+  public consuming func detach() throws(ForwardingPlaneError) {
+    do {
+      guard try hook.attachedProgram() == programID else { return }
+      try hook.detach()
+      if createdQdisc { try hook.removeUnusedQdisc() }
+    } catch .noSuchInterface {
+      return  // The interface went, and everything with it.
+    }
+  }
+}

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Clibbpf
+import Glibc
+import LinuxKernel
+
+/// The tc ingress hook of one interface, in the calling thread's network namespace.
+///
+/// Handle and priority are fixed: they are how a process finds what its dead predecessor left.
+struct TrafficHook: Hashable, Sendable {
+  let interface: String
+  let index: Int32
+
+  static let handle: UInt32 = 0x4c
+  static let priority: UInt32 = 19521
+
+  init(interface name: String) throws(ForwardingPlaneError) {
+    let index = unsafe if_nametoindex(name)
+    guard index != 0 else { throw .noSuchInterface(name) }
+    self.interface = name
+    self.index = Int32(index)
+  }
+
+  private func hook(_ point: bpf_tc_attach_point = BPF_TC_INGRESS) -> bpf_tc_hook {
+    var hook = bpf_tc_hook()
+    hook.sz = LibBPF.size(through: \bpf_tc_hook.parent, bytes: 4)
+    hook.ifindex = index
+    hook.attach_point = point
+    return hook
+  }
+
+  private func options() -> bpf_tc_opts {
+    var options = bpf_tc_opts()
+    options.sz = LibBPF.size(through: \bpf_tc_opts.priority, bytes: 4)
+    options.handle = TrafficHook.handle
+    options.priority = TrafficHook.priority
+    return options
+  }
+
+  /// The kernel's id of the program at this hook's handle and priority, nil when there is none or no clsact.
+  func attachedProgram() throws(ForwardingPlaneError) -> UInt32? {
+    var hook = self.hook()
+    var options = self.options()
+    do {
+      _ = try LibBPF.call("bpf_tc_query") { unsafe bpf_tc_query(&hook, &options) }
+    } catch {
+      // EINVAL: the interface has no clsact qdisc.
+      if error.errno == ENOENT || error.errno == EINVAL { return nil }
+      throw explain(error)
+    }
+    return options.prog_id
+  }
+
+  /// Makes the clsact qdisc; false when the interface has one.
+  func createQdisc() throws(ForwardingPlaneError) -> Bool {
+    var hook = self.hook()
+    do {
+      _ = try LibBPF.call("bpf_tc_hook_create") { unsafe bpf_tc_hook_create(&hook) }
+    } catch {
+      if error.errno == EEXIST { return false }
+      throw explain(error)
+    }
+    return true
+  }
+
+  /// Puts the program in, in place of one that is there; no packet passes between the two.
+  ///
+  /// - Returns: the kernel's id of the program.
+  func attach(_ program: SharedDescriptor) throws(ForwardingPlaneError) -> UInt32 {
+    var hook = self.hook()
+    var options = self.options()
+    options.prog_fd = program.raw
+    options.flags = BPF_TC_F_REPLACE.rawValue
+    do {
+      _ = try LibBPF.call("bpf_tc_attach") { unsafe bpf_tc_attach(&hook, &options) }
+    } catch {
+      throw explain(error)
+    }
+    return options.prog_id
+  }
+
+  func detach() throws(ForwardingPlaneError) {
+    var hook = self.hook()
+    var options = self.options()
+    do {
+      _ = try LibBPF.call("bpf_tc_detach") { unsafe bpf_tc_detach(&hook, &options) }
+    } catch {
+      throw explain(error)
+    }
+  }
+
+  /// Removes the clsact qdisc unless somebody's filter is attached to it.
+  func removeUnusedQdisc() throws(ForwardingPlaneError) {
+    do {
+      var netlink = try NetlinkSocket(.route)
+      guard try !netlink.hasTrafficFilters(interface: UInt32(index)) else { return }
+    } catch {
+      throw explain(error)
+    }
+    var hook = self.hook(bpf_tc_attach_point(rawValue: BPF_TC_INGRESS.rawValue | BPF_TC_EGRESS.rawValue))
+    do {
+      _ = try LibBPF.call("bpf_tc_hook_destroy") { unsafe bpf_tc_hook_destroy(&hook) }
+    } catch {
+      throw explain(error)
+    }
+  }
+
+  private func explain(_ error: SystemError) -> ForwardingPlaneError {
+    switch error.errno {
+    case EPERM, EACCES: .notPermitted(call: error.call, interface: interface)
+    case ENOENT, EOPNOTSUPP: .noTrafficControl(error.on(interface))
+    case ENODEV: .noSuchInterface(interface)
+    default: .system(error.on(interface))
+    }
+  }
+}

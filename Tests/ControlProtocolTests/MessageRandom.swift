@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ControlProtocol
+import Handoff
+import Wire
+
+/// Draws random messages of every kind.
+extension SeededGenerator {
+  mutating func pick(_ count: Int) -> Int { Int.random(in: 0..<count, using: &self) }
+
+  mutating func address() -> IPAddress {
+    Bool.random(using: &self)
+      ? IPAddress(ipv4: UInt32(truncatingIfNeeded: next())) : IPAddress(high: next(), low: next())
+  }
+
+  mutating func endpoint() -> Endpoint { Endpoint(address(), UInt16(truncatingIfNeeded: next())) }
+
+  mutating func backEnd() -> BackEndID { BackEndID(UInt16(truncatingIfNeeded: next())) }
+
+  /// At most 255 bytes of UTF-8.
+  mutating func text() -> String {
+    let alphabet: [Character] = ["a", "Z", "-", "ß", "→", "🙂"]
+    return String((0..<pick(60)).map { _ in alphabet[pick(alphabet.count)] })
+  }
+
+  mutating func registration() -> BackEndRegistration {
+    BackEndRegistration(
+      address: address(), mac: MACAddress(bits: next()), handoffPort: UInt16(truncatingIfNeeded: next()),
+      serverPort: UInt16(truncatingIfNeeded: next()), weight: UInt16(truncatingIfNeeded: next()),
+      maximumConnections: UInt32(truncatingIfNeeded: next()))
+  }
+
+  mutating func snapshot() -> TCPSnapshot {
+    TCPSnapshot(
+      flow: FlowTuple(client: endpoint(), service: endpoint()),
+      sendNext: SequenceNumber(UInt32(truncatingIfNeeded: next())),
+      receiveNext: SequenceNumber(UInt32(truncatingIfNeeded: next())),
+      clientInitialSequence: SequenceNumber(UInt32(truncatingIfNeeded: next())),
+      sendWindow: UInt32(truncatingIfNeeded: next()), receiveWindow: UInt32(truncatingIfNeeded: next()),
+      maximumSegmentSize: UInt16(truncatingIfNeeded: next()),
+      windowScale: pick(2) == 0 ? nil : .init(send: UInt8(pick(15)), receive: UInt8(pick(15))),
+      sackPermitted: pick(2) == 0,
+      timestamps: pick(2) == 0
+        ? nil
+        : .init(nextValue: UInt32(truncatingIfNeeded: next()), recent: UInt32(truncatingIfNeeded: next())))
+  }
+
+  mutating func decision() -> Decision {
+    let outcome: Decision.Outcome =
+      switch pick(3) {
+      case 0: .assigned(backEnd())
+      case 1: .noBackEnd
+      default: .overloaded
+      }
+    return Decision(id: next(), outcome: outcome)
+  }
+
+  mutating func view() -> ClusterView {
+    var backEnds: [BackEndDescription] = []
+    for _ in 0..<pick(20) {
+      backEnds.append(
+        BackEndDescription(
+          id: backEnd(), name: text(), state: BackEndState.allCases[pick(3)], instance: next(),
+          registration: registration()))
+    }
+    return ClusterView(epoch: next(), backEnds: backEnds, services: (0..<pick(9)).map { _ in endpoint() })
+  }
+
+  mutating func message(kind: Int) -> Message {
+    switch kind {
+    case 0: .hello(Hello(role: Role.allCases[pick(3)], instance: next(), name: text()))
+    case 1: .ping
+    case 2: .pong
+    case 3: .goodbye(text())
+    case 4: .registerBackEnd(registration())
+    case 5: .registerDistributor(DistributorRegistration(services: (0..<pick(9)).map { _ in endpoint() }))
+    case 6:
+      .loadReport(
+        LoadReport(
+          ended: UInt32(truncatingIfNeeded: next()), active: UInt32(truncatingIfNeeded: next()),
+          state: BackEndState.allCases[pick(3)]))
+    case 7:
+      .decisionRequests(
+        (0..<pick(50)).map { _ in
+          DecisionRequest(
+            id: next(), target: next(), pool: UInt16(truncatingIfNeeded: next()),
+            excluded: pick(2) == 0 ? nil : backEnd(), client: address())
+        })
+    case 8: .assignmentsReturned((0..<pick(50)).map { _ in backEnd() })
+    case 9: .clusterView(view())
+    case 10: .decisions((0..<pick(50)).map { _ in decision() })
+    case 11:
+      .handoff(
+        HandoffRequest(
+          id: HandoffID(next()), snapshot: snapshot(),
+          request: (0..<pick(2000)).map { _ in UInt8(truncatingIfNeeded: next()) }))
+    case 12: .handoffAccepted(HandoffID(next()))
+    case 13: .handoffRefused(HandoffID(next()), HandoffRefusal.allCases[pick(HandoffRefusal.allCases.count)])
+    case 14: .handoffsEnded((0..<pick(50)).map { _ in HandoffID(next()) })
+    default: .abortHandoff(HandoffID(next()))
+    }
+  }
+
+  static var messageKinds: Int { 16 }
+}
