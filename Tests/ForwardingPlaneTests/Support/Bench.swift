@@ -10,7 +10,7 @@ import Wire
 
 @testable import ForwardingPlane
 
-/// A namespace with one Ethernet interface, `d0`, that has `Addresses.ownMAC`.
+/// A namespace with an Ethernet interface `d0` that has `Addresses.ownMAC`, and `d1` at the other end of its cable.
 final class TestInterface: Sendable {
   let namespace: NetworkNamespace
   let index: UInt32
@@ -25,10 +25,13 @@ final class TestInterface: Sendable {
   init() throws {
     let namespace = try NetworkNamespace.create(TestInterface.uniqueName("t"))
     do {
+      // No neighbour discovery between the frames of a test. Frames of IPv6 still pass the hook.
+      try namespace.run(["sysctl", "-qw", "net.ipv6.conf.default.disable_ipv6=1"]).checked()
       try namespace.run([
         "ip", "link", "add", "d0", "address", Addresses.ownMAC.description, "type", "veth", "peer", "name", "d1",
       ]).checked()
-      try namespace.run(["ip", "link", "set", "d0", "up"]).checked()
+      try namespace.run(["ip", "link", "set", "d0", "up", "mtu", "9000"]).checked()
+      try namespace.run(["ip", "link", "set", "d1", "up", "mtu", "9000"]).checked()
       let index = try namespace.perform {
         var netlink = try NetlinkSocket(.route)
         return try netlink.interface(named: "d0")?.index ?? 0
@@ -77,17 +80,12 @@ struct Observation: Hashable, Sendable {
 
 extension ForwardingPlane {
   /// Runs the program over a frame as if it had come in by the interface of that index. Nothing is sent.
-  ///
-  /// - Parameter linear: bytes of the frame that the program can read before it pulls; all of them when nil.
-  func run(
-    _ frame: Frame, interface: UInt32, segmentSize: UInt32 = 0, linear: Int? = nil
-  ) throws(SystemError) -> Observation {
+  func run(_ frame: Frame, interface: UInt32, segmentSize: UInt32 = 0) throws(SystemError) -> Observation {
     let before = counters()
     var context = unsafe __sk_buff()
     unsafe context.ifindex = interface
     unsafe context.ingress_ifindex = 0
     unsafe context.gso_size = segmentSize
-    if let linear { unsafe context.data_end = UInt32(linear) }
     var output = [UInt8](repeating: 0, count: frame.bytes.count + 64)
     var options = unsafe bpf_test_run_opts()
     unsafe options.sz = LibBPF.size(through: \bpf_test_run_opts.batch_size, bytes: 4)
