@@ -71,7 +71,8 @@ let package = Package(
       exclude: ["BPF"], swiftSettings: strict, plugins: ["CompileBPF"]),
     .target(name: "Telemetry", dependencies: ["LinuxKernel", logging, flyingFox], swiftSettings: strict),
     .target(
-      name: "ControlChannel", dependencies: ["LinuxKernel", "ControlProtocol", "Handoff", "Wire"], swiftSettings: strict),
+      name: "ControlChannel", dependencies: ["LinuxKernel", "ControlProtocol", "Handoff", "Wire"], swiftSettings: strict
+    ),
     .target(
       name: "Dispatcher", dependencies: ["DispatcherCore", "ControlChannel", "LinuxKernel", "Telemetry", logging],
       path: "Sources/Dispatcher/Service", swiftSettings: strict),
@@ -84,7 +85,9 @@ let package = Package(
       path: "Sources/BackEnd/Service", swiftSettings: strict),
     .executableTarget(
       name: "ClusterStartup",
-      dependencies: ["Dispatcher", "Distributor", "BackEnd", "Telemetry", "LinuxKernel", argumentParser, logging, yams],
+      dependencies: [
+        "Dispatcher", "Distributor", "BackEnd", "Telemetry", "LinuxKernel", argumentParser, logging, yams,
+      ],
       swiftSettings: strict),
     .executableTarget(name: "ClusterControl", dependencies: [argumentParser], swiftSettings: strict),
 
@@ -110,7 +113,9 @@ let package = Package(
       dependencies: ["ControlChannel", "ControlProtocol", "Handoff", "LinuxKernel", "Wire"], swiftSettings: strict),
     .testTarget(
       name: "ForwardingPlaneTests",
-      dependencies: ["ForwardingPlane", "CForwardingPlane", "Clibbpf", "CLinux", "Handoff", "LinuxKernel", "Wire", "Lab"],
+      dependencies: [
+        "ForwardingPlane", "CForwardingPlane", "Clibbpf", "CLinux", "Handoff", "LinuxKernel", "Wire", "Lab",
+      ],
       swiftSettings: strict),
     .testTarget(name: "TelemetryTests", dependencies: ["Telemetry"], swiftSettings: strict),
     .testTarget(name: "ClusterStartupTests", dependencies: ["ClusterStartup"], swiftSettings: strict),

@@ -41,7 +41,7 @@ public final class FlowTable: Sendable {
       var (found, lost) = (0, 0)
       var sweep = FlowSweep(step: 4096)
       if capacity == self.capacity {
-        repeat { found += sweep.next(of: self) { (_: FlowTuple, _: FlowEntry) in } } while !sweep.isAtStart
+        repeat { found += sweep.next(of: self) { _, _ in } } while !sweep.isAtStart
         balance.add(found, ordering: .relaxed)
         return .maps(flows: found)
       }
@@ -126,7 +126,7 @@ public final class FlowTable: Sendable {
     var sweep = FlowSweep()
     var removed = 0
     repeat {
-      sweep.next(of: self) { key, value in
+      sweep.nextRaw(of: self) { key, value in
         if value.back_end == backEnd, remove(key) { removed += 1 }
       }
     } while !sweep.isAtStart

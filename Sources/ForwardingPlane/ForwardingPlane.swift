@@ -47,6 +47,7 @@ public struct ForwardingPlane: ~Copyable, Sendable {
   let program: SharedDescriptor
   private let programID: UInt32
   private let hook: TrafficHook
+  let stateMap: SharedDescriptor
   private let services: ServiceSet
   private let counterArray: CounterArray
   private let createdQdisc: Bool
@@ -108,7 +109,7 @@ public struct ForwardingPlane: ~Copyable, Sendable {
     }
     return ForwardingPlane(
       flows: table, adoption: adoption, configuration: configuration, program: loaded.program, programID: programID,
-      hook: hook, services: ServiceSet(map: loaded.maps.services), counterArray: counters,
+      hook: hook, stateMap: loaded.maps.state, services: ServiceSet(map: loaded.maps.services), counterArray: counters,
       createdQdisc: created || createdBefore)
   }
 

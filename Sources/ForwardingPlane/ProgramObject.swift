@@ -31,7 +31,7 @@ struct LoadedProgram: Sendable {
     return try object.load()
   }
 
-  private static func embeddedObject() -> [UInt8] {
+  static func embeddedObject() -> [UInt8] {
     let text = ForwardingProgramObject.hexadecimal
     // SAFETY: a StaticString's bytes live for ever, and the buffer has its length.
     return text.withUTF8Buffer { digits in

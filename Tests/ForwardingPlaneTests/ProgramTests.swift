@@ -130,7 +130,8 @@ struct ProgramCase: Sendable, CustomTestStringConvertible {
     let ack = Frame.tcp(Addresses.flow6, .ack)
     let ip = Frame.ipStart
     let extensions: [(String, UInt8)] = [
-      ("hop-by-hop", 0), ("routing", 43), ("fragment", 44), ("authentication", 51), ("destination", 60), ("mobility", 135),
+      ("hop-by-hop", 0), ("routing", 43), ("fragment", 44), ("authentication", 51), ("destination", 60),
+      ("mobility", 135),
     ]
     return [
       passes("IPv6: UDP", ack.with(17, at: ip + 6), .notService),

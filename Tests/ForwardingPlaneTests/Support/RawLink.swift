@@ -37,11 +37,14 @@ final class RawLink: Sendable {
     // struct virtio_net_hdr: no offload; of the packet, 14 bytes are linear (hdr_len).
     let bytes = splitting ? [0, 0, 14, 0, 0, 0, 0, 0, 0, 0] + frame.bytes : frame.bytes
     let raw = descriptor.raw
-    _ = try Syscall.call("send(AF_PACKET)") { unsafe bytes.withUnsafeBytes { unsafe Glibc.send(raw, $0.baseAddress, $0.count, 0) } }
+    _ = try Syscall.call("send(AF_PACKET)") {
+      unsafe bytes.withUnsafeBytes { unsafe Glibc.send(raw, $0.baseAddress, $0.count, 0) }
+    }
   }
 
   /// The next frame that comes in and that `matches`, nil when there is none within the time.
-  func receive(within seconds: Double = 5, where matches: (Frame) -> Bool = { _ in true }) throws(SystemError) -> Frame? {
+  func receive(within seconds: Double = 5, where matches: (Frame) -> Bool = { _ in true }) throws(SystemError) -> Frame?
+  {
     let deadline = MonotonicTime.now() + UInt64(seconds * 1e9)
     var buffer = [UInt8](repeating: 0, count: 1 << 16)
     let raw = descriptor.raw
