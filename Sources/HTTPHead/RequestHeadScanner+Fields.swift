@@ -47,27 +47,32 @@ extension RequestHeadScanner {
       // A second line is a second coding, whatever it says: `chunked` twice is an error, all else is unknown here.
       guard !facts.isChunked, bytes.matches(value, lowercase: "chunked") else { throw .unsupportedTransferCoding }
       facts.isChunked = true
-    case .connection: connection(bytes, value)
+    case .connection, .expect: options(bytes, value)
     case .upgrade: facts.hasUpgrade = facts.hasUpgrade || !value.isEmpty
-    case .expect: if bytes.matches(value, lowercase: "100-continue") { facts.expectsContinue = true }
     case .other: break
     }
   }
 
-  private mutating func connection(_ bytes: Span<UInt8>, _ value: Range<Int>) {
+  /// Reads a comma-separated list (RFC 9110 section 5.6.1), in which empty elements mean nothing.
+  private mutating func options(_ bytes: Span<UInt8>, _ value: Range<Int>) {
     var start = value.lowerBound
     while start < value.upperBound {
       var end = start
       while end < value.upperBound, bytes[end] != 0x2c { end += 1 }
-      let option = bytes.trimming(start..<end)
-      if bytes.matches(option, lowercase: "close") {
-        facts.close = true
-      } else if bytes.matches(option, lowercase: "keep-alive") {
-        facts.keepAlive = true
-      } else if bytes.matches(option, lowercase: "upgrade") {
-        facts.connectionUpgrade = true
-      }
+      option(bytes, bytes.trimming(start..<end))
       start = end + 1
+    }
+  }
+
+  private mutating func option(_ bytes: Span<UInt8>, _ option: Range<Int>) {
+    if field == .expect {
+      if bytes.matches(option, lowercase: "100-continue") { facts.expectsContinue = true }
+    } else if bytes.matches(option, lowercase: "close") {
+      facts.close = true
+    } else if bytes.matches(option, lowercase: "keep-alive") {
+      facts.keepAlive = true
+    } else if bytes.matches(option, lowercase: "upgrade") {
+      facts.connectionUpgrade = true
     }
   }
 

@@ -43,6 +43,9 @@ public struct RequestHeadScanner: Sendable, BitwiseCopyable {
 
   public init(limits: RequestHeadLimits = RequestHeadLimits()) { self.limits = limits }
 
+  /// Bytes that no later scan looks at again, but for the field line or request line that is not complete yet.
+  public var scannedCount: Int { position }
+
   /// Scans what came since the last call.
   ///
   /// - Parameter bytes: everything received so far, from the first byte of the connection on; each call gives the bytes
