@@ -71,6 +71,8 @@ struct Observation: Hashable, Sendable {
   var mark: UInt32
   /// Every outcome that was counted for the frame.
   var outcomes: [ForwardingOutcome]
+  /// Of one run of the program, on average.
+  var nanoseconds: Int
 
   enum Verdict: Hashable, Sendable {
     case pass, drop, redirect
@@ -80,7 +82,11 @@ struct Observation: Hashable, Sendable {
 
 extension ForwardingPlane {
   /// Runs the program over a frame as if it had come in by the interface of that index. Nothing is sent.
-  func run(_ frame: Frame, interface: UInt32, segmentSize: UInt32 = 0) throws(SystemError) -> Observation {
+  ///
+  /// - Parameter times: how often; the frame is not put back in between.
+  func run(
+    _ frame: Frame, interface: UInt32, segmentSize: UInt32 = 0, times: Int = 1
+  ) throws(SystemError) -> Observation {
     let before = counters()
     var context = unsafe __sk_buff()
     unsafe context.ifindex = interface
@@ -88,6 +94,7 @@ extension ForwardingPlane {
     unsafe context.gso_size = segmentSize
     var output = [UInt8](repeating: 0, count: frame.bytes.count + 64)
     var options = unsafe bpf_test_run_opts()
+    unsafe options.`repeat` = Int32(times)
     unsafe options.sz = LibBPF.size(through: \bpf_test_run_opts.batch_size, bytes: 4)
     let raw = program.raw
     let (bytes, size) = (frame.bytes, output.count)
@@ -121,7 +128,8 @@ extension ForwardingPlane {
       }
     let length = Int(unsafe options.data_size_out)
     return Observation(
-      verdict: verdict, frame: Frame(bytes: Array(output[..<length])), mark: unsafe context.mark, outcomes: outcomes)
+      verdict: verdict, frame: Frame(bytes: Array(output[..<length])), mark: unsafe context.mark,
+      outcomes: outcomes, nanoseconds: Int(unsafe options.duration))
   }
 }
 
