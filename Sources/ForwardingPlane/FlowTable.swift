@@ -10,9 +10,9 @@ public import Wire
 
 /// The kernel's table of handed-off flows: what to do with packets from their clients.
 ///
-/// Any thread may call. Each call is one or two BPF system calls, a few microseconds, and allocates nothing. Only the
-/// thread that answers for a flow (its NFQUEUE worker) inserts and removes it; the kernel itself removes an entry when a
-/// SYN of a new connection comes.
+/// Any thread may call. Each call is one to three BPF system calls, a few microseconds, and allocates nothing. A flow is
+/// inserted by the thread that answers for it (its NFQUEUE worker); the kernel itself removes an entry when a SYN of a new
+/// connection comes.
 public final class FlowTable: Sendable {
   /// Flows that the table can hold.
   public let capacity: Int
@@ -100,20 +100,28 @@ public final class FlowTable: Sendable {
 
   /// Removes the flow's entry if it still belongs to `handoff`: a later connection on the same tuple stays.
   ///
-  /// Comparing and removing are two steps: see the rule about threads above.
-  ///
   /// - Returns: whether an entry was removed.
   @discardableResult
   public func remove(_ flow: FlowTuple, ifHandoff handoff: HandoffID) -> Bool {
-    guard lookup(flow)?.handoff == handoff else { return false }
-    return remove(handoff_flow_key(flow))
+    remove(handoff_flow_key(flow)) { $0.handoff_id == handoff.rawValue }
   }
 
-  func remove(_ key: handoff_flow_key) -> Bool {
+  /// The kernel has no "compare and delete". If another thread replaces the entry between our look and the removal, the
+  /// removal itself tells, and what was removed is put back, unless something newer is there by then.
+  private func remove(_ key: handoff_flow_key, if isMeant: (handoff_flow_entry) -> Bool) -> Bool {
     var key = key
-    guard unsafe bpf_map_delete_elem(map.raw, &key) == 0 else { return false }
-    balance.subtract(1, ordering: .relaxed)
-    return true
+    var value = handoff_flow_entry()
+    guard unsafe bpf_map_lookup_elem(map.raw, &key, &value) == 0, isMeant(value),
+      unsafe bpf_map_lookup_and_delete_elem(map.raw, &key, &value) == 0
+    else { return false }
+    if isMeant(value) {
+      balance.subtract(1, ordering: .relaxed)
+      return true
+    }
+    if unsafe bpf_map_update_elem(map.raw, &key, &value, UInt64(BPF_NOEXIST)) != 0 {
+      balance.subtract(1, ordering: .relaxed)
+    }
+    return false
   }
 
   /// Removes every flow of a back-end that is gone; their later packets reach user space.
@@ -128,7 +136,7 @@ public final class FlowTable: Sendable {
     var removed = 0
     repeat {
       sweep.nextRaw(of: self) { key, value in
-        if value.back_end == backEnd, remove(key) { removed += 1 }
+        if value.back_end == backEnd, remove(key, if: { $0.back_end == backEnd }) { removed += 1 }
       }
     } while !sweep.isAtStart
     return removed

@@ -200,7 +200,7 @@ struct AttachmentTests {
     do {
       let opened = try ProgramObject(object)
       try opened.prepare(capacity: 64, reusing: nil, withFlows: true)
-      _ = try opened.load()
+      _ = try opened.load(for: "d0")
       Issue.record("the verifier took an unknown helper")
     } catch {
       guard case .programRejected(_, let log) = error else { throw error }
