@@ -108,7 +108,7 @@ public final class FlowTable: Sendable {
 
   /// The kernel has no "compare and delete". If another thread replaces the entry between our look and the removal, the
   /// removal itself tells, and what was removed is put back, unless something newer is there by then.
-  private func remove(_ key: handoff_flow_key, if isMeant: (handoff_flow_entry) -> Bool) -> Bool {
+  func remove(_ key: handoff_flow_key, if isMeant: (handoff_flow_entry) -> Bool) -> Bool {
     var key = key
     var value = handoff_flow_entry()
     guard unsafe bpf_map_lookup_elem(map.raw, &key, &value) == 0, isMeant(value),
