@@ -28,7 +28,7 @@ public final class FlowTable: Sendable {
     self.capacity = capacity
     // Read before the entries are counted: a reuse in between is then missing in both or taken off once too often,
     // which the next start corrects.
-    reusedBefore = counters.read()[.synReused]
+    reusedBefore = counters.read(.synReused)
     balance = Atomic(0)
   }
 
@@ -56,9 +56,9 @@ public final class FlowTable: Sendable {
     }
   }
 
-  /// Entries in the table now: kept by book-keeping, since counting them means walking the whole table.
+  /// Entries in the table now: kept by book-keeping, since counting them means walking the whole table. One system call.
   public var occupied: Int {
-    let reused = counters.read()[.synReused] &- reusedBefore
+    let reused = counters.read(.synReused) &- reusedBefore
     return max(0, balance.load(ordering: .relaxed) - Int(truncatingIfNeeded: reused))
   }
 
