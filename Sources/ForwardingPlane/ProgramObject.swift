@@ -65,7 +65,7 @@ struct ProgramObject: ~Copyable {
     let log = UnsafeMutableBufferPointer<CChar>.allocate(capacity: 1 << 18)
     unsafe log.initialize(repeating: 0)
     var options = unsafe bpf_object_open_opts()
-    unsafe options.sz = MemoryLayout<bpf_object_open_opts>.size
+    unsafe options.sz = LibBPF.size(through: \bpf_object_open_opts.kernel_log_level, bytes: 4)
     unsafe options.kernel_log_buf = log.baseAddress
     unsafe options.kernel_log_size = log.count
     // SAFETY: libbpf copies the object's bytes and name; the log outlives the object (deinit).

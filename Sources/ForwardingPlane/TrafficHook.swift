@@ -23,7 +23,7 @@ struct TrafficHook: Hashable, Sendable {
 
   private func hook(_ point: bpf_tc_attach_point = BPF_TC_INGRESS) -> bpf_tc_hook {
     var hook = bpf_tc_hook()
-    hook.sz = MemoryLayout<bpf_tc_hook>.size
+    hook.sz = LibBPF.size(through: \bpf_tc_hook.parent, bytes: 4)
     hook.ifindex = index
     hook.attach_point = point
     return hook
@@ -31,7 +31,7 @@ struct TrafficHook: Hashable, Sendable {
 
   private func options() -> bpf_tc_opts {
     var options = bpf_tc_opts()
-    options.sz = MemoryLayout<bpf_tc_opts>.size
+    options.sz = LibBPF.size(through: \bpf_tc_opts.priority, bytes: 4)
     options.handle = TrafficHook.handle
     options.priority = TrafficHook.priority
     return options
@@ -92,7 +92,8 @@ struct TrafficHook: Hashable, Sendable {
   /// Removes the clsact qdisc unless somebody's filter is attached to it.
   func removeUnusedQdisc() throws(ForwardingPlaneError) {
     do {
-      guard try !TrafficFilters.exist(interface: UInt32(index)) else { return }
+      var netlink = try NetlinkSocket(.route)
+      guard try !netlink.hasTrafficFilters(interface: UInt32(index)) else { return }
     } catch {
       throw explain(error)
     }

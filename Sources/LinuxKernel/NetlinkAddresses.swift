@@ -21,14 +21,6 @@ public struct InterfaceAddress: Hashable, Sendable, BitwiseCopyable {
   public var tag: UInt8
 }
 
-/// What a node must know of one of its interfaces.
-public struct NetworkInterface: Hashable, Sendable {
-  public var name: String
-  public var index: UInt32
-  /// All zero for interfaces without Ethernet addresses.
-  public var mac: MACAddress
-}
-
 extension NetlinkSocket {
   /// All addresses of the network namespace. Needs no capability.
   public mutating func addresses() throws(SystemError) -> [InterfaceAddress] {
@@ -43,27 +35,6 @@ extension NetlinkSocket {
       result.append(
         InterfaceAddress(
           address: address, prefixLength: reply.native(at: 1), interface: reply.native(at: 4), tag: tag))
-    }
-    return result
-  }
-
-  /// The interface with an index, nil when there is none.
-  public mutating func interface(_ index: UInt32) throws(SystemError) -> NetworkInterface? {
-    let request = NetlinkRequest(type: Int32(RTM_GETLINK), flags: NLM_F_DUMP)
-    request.putHeader(ifinfomsg())
-    var result: NetworkInterface?
-    try exchange(request, call: "RTM_GETLINK") { reply in
-      guard reply.native(at: 4, as: UInt32.self) == index else { return }
-      let attributes = reply.attributes(after: MemoryLayout<ifinfomsg>.size)
-      // IFLA_IFNAME, with its final zero byte.
-      guard let name = attributes[3], name.count > 1 else { return }
-      var mac = MACAddress(bits: 0)
-      // IFLA_ADDRESS
-      if let range = attributes[1], range.count == 6 {
-        mac = MACAddress(bits: reply.body[range].reduce(UInt64(0)) { $0 << 8 | UInt64($1) })
-      }
-      result = NetworkInterface(
-        name: String(decoding: reply.body[name].dropLast(), as: UTF8.self), index: index, mac: mac)
     }
     return result
   }

@@ -33,8 +33,9 @@ extension NetlinkSocket {
           local: local, remote: remote, state: state, hasOwner: reply.native(at: 68, as: UInt32.self) != 0,
           cookie: reply.native(at: 44))
       }
-    } catch where error.errno == ENOENT {
-      return nil
+    } catch {
+      if error.errno == ENOENT { return nil }
+      throw error
     }
     return found
   }

@@ -34,10 +34,8 @@ enum StateFile {
       prefix += "/\(part)"
       do throws(SystemError) {
         _ = try Syscall.call("mkdir") { unsafe mkdir(prefix, 0o755) }
-      } catch where error.errno == EEXIST {
-        continue
       } catch {
-        throw error.on(prefix)
+        if error.errno != EEXIST { throw error.on(prefix) }
       }
     }
   }

@@ -12,7 +12,7 @@ extension TCPRepair {
   public static func capture(_ socket: borrowing StreamSocket) throws(SystemError) -> Connection {
     let raw = socket.raw
     try set(raw, clinux_TCP_REPAIR, 1)
-    let information = try TCPInformation(of: socket)
+    let information = try TCPInformation(of: raw)
     var window = InlineArray<5, UInt32>(repeating: 0)
     var windowSpan = window.mutableSpan
     _ = try SocketOption.get(
@@ -64,11 +64,11 @@ public struct TCPInformation: Hashable, Sendable, BitwiseCopyable {
     public static let windowScale = Options(rawValue: 4)
   }
 
-  public init(of socket: borrowing StreamSocket) throws(SystemError) {
+  public init(of socket: Int32) throws(SystemError) {
     // 104 bytes are the struct as it was in Linux 2.6; the kernel truncates to what is asked for.
     var words = InlineArray<26, UInt32>(repeating: 0)
     var span = words.mutableSpan
-    _ = try SocketOption.get(socket.raw, Int32(IPPROTO_TCP), TCP_INFO, words: &span)
+    _ = try SocketOption.get(socket, Int32(IPPROTO_TCP), TCP_INFO, words: &span)
     let first = words[0].littleEndian
     let second = words[1].littleEndian
     state = TCPState(rawValue: UInt8(truncatingIfNeeded: first)) ?? .close

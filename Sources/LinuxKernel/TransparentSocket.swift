@@ -35,7 +35,8 @@ public enum TransparentSocket {
     try socket.set(SOL_SOCKET, SO_REUSEADDR, 1)
     do {
       try socket.bind(to: source)
-    } catch where error.errno == EADDRINUSE {
+    } catch {
+      guard error.errno == EADDRINUSE else { throw error }
       // A listener of this node has the client's port number at the wildcard address. Repair mode forces reuse
       // (SK_FORCE_REUSE); it is left before the handshake, which shall be a real one.
       try TCPRepair.set(socket.raw, clinux_TCP_REPAIR, 1)
@@ -44,16 +45,16 @@ public enum TransparentSocket {
       try socket.set(SOL_SOCKET, SO_REUSEADDR, 1)
     }
     try socket.connect(to: server)
-    return Attempt(progress: try progress(of: socket), adopting: socket)
+    return Attempt(progress: try progress(of: socket.raw), adopting: socket)
   }
 
   /// What became of a connect under way.
   ///
   /// - Throws: the error of the connect.
-  public static func progress(of socket: borrowing StreamSocket) throws(SystemError) -> Progress {
+  public static func progress(of socket: Int32) throws(SystemError) -> Progress {
     switch try TCPInformation(of: socket).state {
     case .synSent, .synReceived: return .underWay
-    case .close: throw socket.pendingError() ?? SystemError("connect", errno: ECONNREFUSED)
+    case .close: throw StreamSocket.pendingError(socket) ?? SystemError("connect", errno: ECONNREFUSED)
     default: return .established
     }
   }
@@ -74,12 +75,5 @@ extension StreamSocket {
     _ = try Syscall.call("getpeername") { unsafe address.withMutablePointer { unsafe getpeername(raw, $0, $1) } }
     guard let endpoint = address.endpoint else { throw SystemError("getpeername", errno: EAFNOSUPPORT) }
     return endpoint
-  }
-
-  /// Makes close send a reset at once and drop what is unsent (SO_LINGER with zero time).
-  public static func resetOnClose(_ raw: Int32) {
-    var value = linger(l_onoff: 1, l_linger: 0)
-    // Fails only for descriptors that are no sockets.
-    unsafe setsockopt(raw, SOL_SOCKET, SO_LINGER, &value, socklen_t(MemoryLayout<linger>.size))
   }
 }

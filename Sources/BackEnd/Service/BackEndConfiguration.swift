@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import BackEndCore
+public import Wire
+
+/// What a server node's agent must know.
+public struct BackEndConfiguration: Sendable {
+  /// Unique in the cluster.
+  public var nodeName: String
+  /// Where distributors reach the agent; must be an address of this node and none of the served ones.
+  public var internalAddress: IPAddress
+  /// TCP port of the agent for handoffs.
+  public var handoffPort: UInt16
+  public var dispatcher: Endpoint
+  /// TCP port of the node's web server (`-bp`).
+  public var serverPort: UInt16
+  /// Where the web server listens for connections of IPv4 and IPv6 clients; addresses of the loopback interface.
+  public var serverAddressIPv4: IPAddress
+  public var serverAddressIPv6: IPAddress
+  /// Capacity relative to other nodes; 100 is an average node.
+  public var weight: UInt16
+  /// The most connections at a time; lowered to what the descriptor limit allows (two descriptors each).
+  public var maximumConnections: UInt32
+  /// Event loops; 0 is one for each core.
+  public var workers: Int
+  /// Time for the web server to accept a connection, in nanoseconds.
+  public var connectTimeout: UInt64
+  /// A relayed connection on which nothing moves for this long is ended with a reset, in nanoseconds.
+  public var idleTimeout: UInt64
+  /// A client that does not close after the server did is waited for this long, in nanoseconds (like the kernel's
+  /// tcp_fin_timeout).
+  public var halfClosedTimeout: UInt64
+  public var holdPolicy: HoldPolicy
+  /// Table and priority of the policy rule that brings the web server's answers to the agent.
+  public var routingTable: UInt32
+  public var rulePriority: UInt32
+  /// Where found kernel settings are kept until they are put back.
+  public var stateDirectory: String
+
+  public init(
+    nodeName: String, internalAddress: IPAddress, dispatcher: Endpoint, serverPort: UInt16,
+    handoffPort: UInt16 = 7801, weight: UInt16 = 100, maximumConnections: UInt32 = 100_000, workers: Int = 0
+  ) {
+    self.nodeName = nodeName
+    self.internalAddress = internalAddress
+    self.handoffPort = handoffPort
+    self.dispatcher = dispatcher
+    self.serverPort = serverPort
+    serverAddressIPv4 = IPAddress(ipv4: 0x7f00_0001)
+    serverAddressIPv6 = IPAddress(high: 0, low: 1)
+    self.weight = weight
+    self.maximumConnections = maximumConnections
+    self.workers = workers
+    connectTimeout = 1_500_000_000
+    idleTimeout = 3_600_000_000_000
+    halfClosedTimeout = 60_000_000_000
+    holdPolicy = HoldPolicy()
+    routingTable = 26_728
+    rulePriority = 26_728
+    stateDirectory = "/run/handoff"
+  }
+
+  /// The web server's endpoint for connections of one address family.
+  func server(isIPv4: Bool) -> Endpoint { Endpoint(isIPv4 ? serverAddressIPv4 : serverAddressIPv6, serverPort) }
+}

@@ -1,0 +1,284 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import BackEndCore
+import ControlChannel
+import ControlProtocol
+import LinuxKernel
+import Logging
+import Telemetry
+import Wire
+
+/// The agent's control thread: dispatcher, service addresses, web-server check, listener for distributors, end.
+struct ControlLoop: ~Copyable {
+  private enum Token: UInt64 {
+    case signal, dispatcher, listener, addresses, serverIPv4, serverIPv6
+  }
+
+  private let configuration: BackEndConfiguration
+  private let logger: Logger
+  private let shared: AgentShared
+  private let loops: [WorkerThread]
+  private let dialer: Dialer
+  private let listener: StreamSocket
+  // Held until the end, so that no second agent starts while this one still cleans up.
+  private let lock: AbstractLock
+  private var network: NodeNetwork
+  private var epoll: Epoll
+  private var checkIPv4: ServerCheck
+  private var checkIPv6: ServerCheck
+
+  private var plan = ServiceAddressPlan()
+  private var account = LoadAccount()
+  private var shown = AgentStatus()
+  private var hasView = false
+  private var servesIPv4 = false
+  private var servesIPv6 = false
+  private var addressesDue = false
+  private var nextAddressCheck: UInt64 = 0
+  private var nextReport: UInt64 = 0
+  private var nextCountReport: UInt64 = 0
+  private var isDraining = false
+  private var adopted = 0
+  private var acceptPausedUntil: UInt64 = 0
+
+  /// At most one load report in this time: under load many ends share one.
+  private static let reportInterval: UInt64 = 1_000_000
+  private static let second: UInt64 = 1_000_000_000
+
+  /// Takes what was opened.
+  init(
+    _ configuration: BackEndConfiguration, shared: AgentShared, hello: Hello, loops: [WorkerThread],
+    listener: consuming StreamSocket, lock: consuming AbstractLock, network: consuming NodeNetwork, logger: Logger
+  ) throws(SystemError) {
+    let epoll = try Epoll(capacity: 32)
+    try epoll.add(shared.signal.descriptor, .read, token: Token.signal.rawValue)
+    try epoll.add(listener.raw, .read, token: Token.listener.rawValue)
+    try epoll.add(network.notificationDescriptor, .read, token: Token.addresses.rawValue)
+    self.configuration = configuration
+    self.shared = shared
+    self.loops = loops
+    self.logger = logger
+    self.epoll = epoll
+    self.listener = listener
+    self.lock = lock
+    self.network = network
+    dialer = Dialer(
+      to: configuration.dispatcher, as: hello, expecting: .dispatcher, token: Token.dispatcher.rawValue,
+      now: MonotonicTime.now())
+    checkIPv4 = ServerCheck(configuration.server(isIPv4: true), token: Token.serverIPv4.rawValue)
+    checkIPv6 = ServerCheck(configuration.server(isIPv4: false), token: Token.serverIPv6.rawValue)
+  }
+
+  /// Changes the node's network; what was changed before a failure is put back.
+  mutating func setUp() throws(StartupFailure) { try network.setUp() }
+
+  mutating func run() {
+    var deadline: UInt64 = 0
+    while true {
+      let count = epoll.wait(until: deadline)
+      let now = MonotonicTime.now()
+      for index in 0..<count { dispatch(epoll.ready(index), now) }
+      deadline = turn(now)
+      if hasEnded(now) { break }
+    }
+    end()
+  }
+
+  private mutating func dispatch(_ ready: Epoll.Ready, _ now: UInt64) {
+    switch Token(rawValue: ready.token) {
+    case .signal:
+      if shared.signal.clear() {
+        checkIPv4.hurry()
+        checkIPv6.hurry()
+      }
+    case .dispatcher:
+      var events: [Dialer.Event] = []
+      dialer.ready(now: now) { events.append($0) }
+      for event in events { handle(event, now) }
+    case .listener: acceptDistributors(now)
+    case .addresses: if network.addressesChanged() { addressesDue = true }
+    case .serverIPv4: checkIPv4.ready()
+    case .serverIPv6: checkIPv6.ready()
+    case nil: break
+    }
+  }
+
+  /// What is due by time or by what happened. Returns when to come again.
+  private mutating func turn(_ now: UInt64) -> UInt64 {
+    var deadline = now + ControlLoop.second
+    if let limit = shared.stop.time {
+      beginDraining()
+      deadline = min(deadline, limit)
+    }
+    deadline = min(deadline, checkServers(now))
+    deadline = min(deadline, arrangeAddresses(now))
+    deadline = min(deadline, reportLoad(now))
+    var events: [Dialer.Event] = []
+    deadline = min(deadline, dialer.turn(epoll, now: now) { events.append($0) })
+    for event in events { handle(event, now) }
+    show()
+    return events.isEmpty ? deadline : now
+  }
+
+  // MARK: Dispatcher
+
+  private mutating func handle(_ event: Dialer.Event, _ now: UInt64) {
+    switch event {
+    case .established(let connection, let peer):
+      logger.info("registered at dispatcher \(peer.name), \(dialer.endpoint)")
+      shown.dispatcherConnected = true
+      connection.send(
+        .registerBackEnd(
+          BackEndRegistration(
+            address: configuration.internalAddress, mac: network.interface.mac,
+            handoffPort: configuration.handoffPort, serverPort: configuration.serverPort,
+            weight: configuration.weight, maximumConnections: shared.connectionLimit)))
+      account.connectionEstablished(loadTotals())
+      nextReport = now
+    case .message(.clusterView(let view)):
+      plan.update(served: view.services.lazy.map(\.address), now: now)
+      servesIPv4 = view.services.contains { $0.address.isIPv4 }
+      servesIPv6 = view.services.contains { !$0.address.isIPv4 }
+      hasView = true
+      addressesDue = true
+    case .message: break
+    case .lost(let error, let wasEstablished):
+      if wasEstablished {
+        // Served addresses and connections stay: the dispatcher comes back.
+        logger.warning("the dispatcher \(dialer.endpoint) is away: \(error)")
+        shown.dispatcherReconnects += 1
+      }
+      shown.dispatcherConnected = false
+    case .refused(let reason):
+      logger.error("the dispatcher \(dialer.endpoint) refuses this node: \(reason)")
+    }
+  }
+
+  private func loadTotals() -> LoadTotals { shared.mailboxes.reduce(LoadTotals()) { $0 + $1.totals.read() } }
+
+  /// `up` only when everything that a handoff needs is there.
+  private var state: BackEndState {
+    if isDraining { return .draining }
+    return hasView && serverAnswers ? .up : .down
+  }
+
+  private mutating func reportLoad(_ now: UInt64) -> UInt64 {
+    guard let connection = dialer.connection else { return .max }
+    if now < nextReport { return nextReport }
+    let countsToo = now >= nextCountReport
+    if let report = account.report(loadTotals(), state: state, countsToo: countsToo) {
+      connection.send(.loadReport(report))
+      nextReport = now + ControlLoop.reportInterval
+    }
+    if countsToo { nextCountReport = now + ControlLoop.second }
+    return nextCountReport
+  }
+
+  // MARK: Web server
+
+  /// One answering family is enough: a server that does not listen on ::1 still serves all IPv4 clients.
+  private var serverAnswers: Bool {
+    (servesIPv4 && checkIPv4.isUp == true) || (servesIPv6 && checkIPv6.isUp == true)
+      || (!servesIPv4 && !servesIPv6 && checkIPv4.isUp == true)
+  }
+
+  private mutating func checkServers(_ now: UInt64) -> UInt64 {
+    let (upIPv4, upIPv6) = (checkIPv4.isUp, checkIPv6.isUp)
+    var next = UInt64.max
+    // Without any served address yet IPv4 stands for both.
+    if servesIPv4 || !servesIPv6 { next = min(next, checkIPv4.turn(epoll, now: now)) }
+    if servesIPv6 { next = min(next, checkIPv6.turn(epoll, now: now)) }
+    if checkIPv4.isUp != upIPv4 { logServer(checkIPv4) }
+    if checkIPv6.isUp != upIPv6 { logServer(checkIPv6) }
+    return next
+  }
+
+  private func logServer(_ check: borrowing ServerCheck) {
+    if check.isUp == true {
+      logger.info("the web server at \(check.server) answers")
+    } else {
+      logger.warning(
+        """
+        the web server at \(check.server) does not answer: \(check.problem). Handoffs of this address family are refused \
+        until it listens there
+        """)
+    }
+  }
+
+  // MARK: Addresses
+
+  private mutating func arrangeAddresses(_ now: UInt64) -> UInt64 {
+    if addressesDue || (plan.isWaiting && now >= nextAddressCheck) {
+      nextAddressCheck = now + ControlLoop.second
+      let counts = shared.mailboxes.map { $0.addressCounts.read() }
+      addressesDue = !network.apply(&plan, now: now) { address in
+        counts.reduce(0) { $0 + ($1[address] ?? 0) }
+      }
+      for mailbox in shared.mailboxes { mailbox.set(countAddresses: plan.isWaiting) }
+    }
+    return plan.isWaiting || addressesDue ? nextAddressCheck : .max
+  }
+
+  // MARK: Distributors
+
+  /// Gives each new control connection to the loop whose turn it is: there are few and they live long, so a hash over
+  /// listeners would leave loops idle.
+  private mutating func acceptDistributors(_ now: UInt64) {
+    do throws(SystemError) {
+      while let accepted = try listener.accept() {
+        shared.mailboxes[adopted % shared.mailboxes.count].adopt(accepted.take())
+        adopted += 1
+      }
+    } catch {
+      shown.controlConnectionsRefused += 1
+      if now >= acceptPausedUntil { logger.error("a distributor's control connection was refused: \(error)") }
+      acceptPausedUntil = now + ControlLoop.second
+    }
+  }
+
+  // MARK: End
+
+  private mutating func beginDraining() {
+    if isDraining { return }
+    isDraining = true
+    logger.info("draining \(loadTotals().active) connections")
+    for mailbox in shared.mailboxes { mailbox.set(.draining) }
+  }
+
+  private func hasEnded(_ now: UInt64) -> Bool {
+    guard let limit = shared.stop.time else { return false }
+    return now >= limit || (isDraining && loadTotals().active == 0)
+  }
+
+  private mutating func end() {
+    ControlLoop.endLoops(loops, shared)
+    if let connection = dialer.connection {
+      if let report = account.report(loadTotals(), state: .draining, countsToo: true) {
+        connection.send(.loadReport(report))
+      }
+      connection.send(.goodbye("\(configuration.nodeName) stops"))
+      try? connection.flush()
+    }
+    network.tearDown()
+    shown.state = .down
+    shared.status.publish(shown)
+    logger.info("the back-end agent has ended")
+  }
+
+  private mutating func show() {
+    shown.state = state
+    shown.serverUp = serverAnswers
+    shown.servedAddresses = plan.standing.count
+    shown.waitingFor =
+      if !shown.dispatcherConnected {
+        "the dispatcher at \(configuration.dispatcher)"
+      } else if !hasView {
+        "the dispatcher's view of the cluster"
+      } else if !serverAnswers {
+        "the web server on port \(configuration.serverPort)"
+      } else {
+        ""
+      }
+    shared.status.publish(shown)
+  }
+}

@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import BackEndCore
+import ControlChannel
+import ControlProtocol
+import Handoff
+import LinuxKernel
+import Logging
+import Wire
+
+/// A distributor worker's control connection.
+struct Peer {
+  var generation: UInt32 = 0
+  var connection: ControlConnection?
+  var registeredForWrite = false
+  var greeted = false
+  var name = ""
+  var wakeTime: UInt64 = 0
+  /// Connections that ended in this turn.
+  var ended: [HandoffID] = []
+  /// Accepted, but the answer is not written yet. The peer cannot know of them: if the control connection breaks now, it
+  /// gives the connections to another back-end.
+  var unannounced: [HandoffID] = []
+}
+
+extension HandoffLoop {
+  mutating func adoptPeer(_ socket: consuming StreamSocket, _ now: UInt64) {
+    let connection = ControlConnection(adopting: socket, now: now)
+    let index: Int
+    if let free = peers.firstIndex(where: { $0.connection == nil }) {
+      index = free
+    } else {
+      index = peers.count
+      peers.append(Peer())
+    }
+    let generation = peers[index].generation &+ 1
+    peers[index] = Peer(generation: generation, connection: connection, wakeTime: now)
+    do {
+      try epoll.add(
+        connection.descriptor, [.read, .peerHangUp],
+        token: LoopToken(.peer, index: UInt32(index), generation: generation).rawValue)
+    } catch {
+      logger.error("control connection refused: \(error)")
+      peers[index].connection = nil
+      return
+    }
+    connection.send(.hello(hello))
+  }
+
+  mutating func peerReady(_ token: LoopToken, _ now: UInt64) {
+    guard token.index < peers.count, token.isOf(generation: peers[token.index].generation),
+      let connection = peers[token.index].connection
+    else { return }
+    var messages: [Message] = []
+    var failure: ControlChannelError?
+    do {
+      try connection.receive(now: now) { messages.append($0) }
+    } catch {
+      failure = error
+    }
+    for message in messages {
+      guard peers[token.index].connection === connection else { return }
+      handle(message, from: token.index, connection, now)
+    }
+    if let failure { losePeer(token.index, "\(failure)") }
+  }
+
+  private mutating func handle(
+    _ message: Message, from index: Int, _ connection: ControlConnection, _ now: UInt64
+  ) {
+    switch message {
+    case .hello(let hello): greet(hello, index, connection)
+    case .handoff(let request) where peers[index].greeted: install(request, peer: index)
+    case .abortHandoff(let id) where peers[index].greeted: abort(id, peer: index)
+    case .pong: break
+    case .goodbye(let text): losePeer(index, "it left: \(text)")
+    default:
+      // A distributor sends nothing else here: its code is not of this protocol.
+      losePeer(index, "it sent a message that does not belong on this connection")
+    }
+  }
+
+  private mutating func greet(_ peer: Hello, _ index: Int, _ connection: ControlConnection) {
+    guard peer.role == .distributor, peer.version == hello.version else {
+      connection.send(
+        .goodbye(
+          "this is the back-end agent of \(hello.name) with protocol version \(hello.version); "
+            + "it takes handoffs from distributors of the same version"))
+      try? connection.flush()
+      losePeer(index, "\(peer.name) is a \(peer.role) of version \(peer.version)")
+      return
+    }
+    peers[index].greeted = true
+    peers[index].name = peer.name
+    logger.info("distributor \(peer.name) connected")
+  }
+
+  /// Sends what the turn produced and keeps connections alive.
+  mutating func turnPeers(_ now: UInt64) {
+    for index in peers.indices {
+      guard let connection = peers[index].connection else { continue }
+      if !peers[index].ended.isEmpty {
+        connection.send(.handoffsEnded(peers[index].ended))
+        peers[index].ended.removeAll(keepingCapacity: true)
+      }
+      do throws(ControlChannelError) {
+        if now >= peers[index].wakeTime { peers[index].wakeTime = try connection.keepAlive(now: now) }
+        try connection.flush()
+        if !connection.wantsWrite { peers[index].unannounced.removeAll(keepingCapacity: true) }
+        try registerPeer(index, connection)
+      } catch {
+        losePeer(index, "\(error)")
+      }
+    }
+  }
+
+  /// Writes an answer at once; an error shows again at the end of the turn.
+  mutating func flushAnswer(_ peer: Int) {
+    guard let connection = peers[peer].connection else { return }
+    try? connection.flush()
+    if !connection.wantsWrite { peers[peer].unannounced.removeAll(keepingCapacity: true) }
+  }
+
+  private mutating func registerPeer(
+    _ index: Int, _ connection: ControlConnection
+  ) throws(ControlChannelError) {
+    guard connection.wantsWrite != peers[index].registeredForWrite else { return }
+    peers[index].registeredForWrite = connection.wantsWrite
+    let token = LoopToken(.peer, index: UInt32(index), generation: peers[index].generation).rawValue
+    do {
+      try epoll.modify(
+        connection.descriptor, connection.wantsWrite ? [.read, .write, .peerHangUp] : [.read, .peerHangUp],
+        token: token)
+    } catch {
+      throw .system(error)
+    }
+  }
+
+  /// The connections that it handed over live on; those that it was not told of end without a packet, because it will hand
+  /// them to another back-end.
+  mutating func losePeer(_ index: Int, _ reason: String) {
+    guard peers[index].connection != nil else { return }
+    logger.info("control connection of distributor \(peers[index].name) ended: \(reason)")
+    let unannounced = peers[index].unannounced
+    let reference = PeerReference(index: UInt32(index), generation: peers[index].generation)
+    peers[index] = Peer(generation: reference.generation &+ 1)
+    for slot in slots.indices where slots[slot].peer == reference {
+      switch slots[slot].phase {
+      case .free: break
+      case .connecting: abandonHandshake(slot)
+      case .relaying: if unannounced.contains(slots[slot].id) { vanish(slot, countsEnded: false) }
+      }
+    }
+  }
+}

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import BackEndCore
+import ControlProtocol
+import Handoff
+import LinuxKernel
+import Logging
+import Telemetry
+import Wire
+
+/// One event loop of the agent: takes handoffs from its control connections and relays the connections that it made of
+/// them. Shares nothing with the other loops.
+struct HandoffLoop: ~Copyable {
+  let configuration: BackEndConfiguration
+  /// The share of the connection limit that is this loop's.
+  let connectionLimit: Int
+  let hello: Hello
+  let mailbox: LoopMailbox
+  let control: ControlSignal
+  let logger: Logger
+
+  var epoll: Epoll
+  var diagnostics: NetlinkSocket
+  var peers: [Peer] = []
+  var slots: [RelaySlot] = []
+  var freeSlots: [UInt32] = []
+  /// Handoffs that wait for the web server's handshake, by slot.
+  var waiting: [UInt32: HandoffRequest] = [:]
+  /// Directions whose turn was over before the source was dry.
+  var again: [LoopToken] = []
+  var buffer: [UInt8]
+  var held = HeldBytes()
+
+  var mode = LoopMailbox.Mode.serving
+  var countsAddresses = false
+  var tally = HandoffTally()
+  var totals = LoadTotals()
+  var installTime = LatencyHistogram()
+  /// A limit was met and logged; logged again only after it was not met for a while.
+  var limitLogged: UInt64 = 0
+
+  private var publishedTotals = LoadTotals()
+  private var isDirty = true
+  private var nextPublish: UInt64 = 0
+  private var nextSweep: UInt64 = 0
+
+  private static let publishInterval: UInt64 = 50_000_000
+  static let sweepInterval: UInt64 = 1_000_000_000
+
+  init(
+    _ configuration: BackEndConfiguration, connectionLimit: Int, hello: Hello, mailbox: LoopMailbox,
+    control: ControlSignal, logger: Logger
+  ) throws(SystemError) {
+    let epoll = try Epoll(capacity: 512)
+    try epoll.add(mailbox.wakeDescriptor, .read, token: LoopToken(.mailbox, index: 0, generation: 0).rawValue)
+    let diagnostics = try NetlinkSocket(.socketDiagnostics)
+    self.configuration = configuration
+    self.connectionLimit = connectionLimit
+    self.hello = hello
+    self.mailbox = mailbox
+    self.control = control
+    self.logger = logger
+    self.epoll = epoll
+    self.diagnostics = diagnostics
+    buffer = Array(repeating: 0, count: configuration.holdPolicy.largest)
+  }
+
+  /// Runs until the mailbox says `.ending`; then ends every connection that is left.
+  mutating func run() {
+    while mode != .ending {
+      let count = epoll.wait(until: again.isEmpty ? nextDeadline() : 0)
+      let now = MonotonicTime.now()
+      for index in 0..<count { dispatch(epoll.ready(index), now) }
+      continueReading(now)
+      endTurn(now)
+    }
+    endEverything()
+    publish()
+  }
+
+  private mutating func dispatch(_ ready: Epoll.Ready, _ now: UInt64) {
+    let token = LoopToken(rawValue: ready.token)
+    isDirty = true
+    switch token.kind {
+    case .client: relayReady(token, .client, ready.interest, now)
+    case .server: relayReady(token, .server, ready.interest, now)
+    case .peer: peerReady(token, now)
+    case .mailbox: readMailbox(now)
+    }
+  }
+
+  private mutating func readMailbox(_ now: UInt64) {
+    let news = mailbox.take()
+    mode = news.mode
+    countsAddresses = news.countAddresses
+    for raw in news.sockets { adoptPeer(StreamSocket(owning: OwnedDescriptor(owning: raw)), now) }
+  }
+
+  /// Directions that used up their turn go on, after everybody else had one.
+  private mutating func continueReading(_ now: UInt64) {
+    let tokens = again
+    again.removeAll(keepingCapacity: true)
+    for token in tokens {
+      guard isLive(token) else { continue }
+      pump(token.index, from: token.kind == .client ? .client : .server, drained: false, now)
+    }
+  }
+
+  private mutating func endTurn(_ now: UInt64) {
+    expireHandshakes(now)
+    if now >= nextSweep {
+      nextSweep = now + HandoffLoop.sweepInterval
+      sweep(now)
+    }
+    turnPeers(now)
+    if totals != publishedTotals {
+      let ended = totals.ended != publishedTotals.ended
+      publishedTotals = totals
+      mailbox.totals.publish(totals)
+      if ended { control.connectionsEnded() }
+    }
+    if isDirty, now >= nextPublish {
+      nextPublish = now + HandoffLoop.publishInterval
+      publish()
+    }
+  }
+
+  private mutating func publish() {
+    isDirty = false
+    mailbox.totals.publish(totals)
+    mailbox.report.publish(
+      LoopReport(
+        tally: tally, installTime: installTime, heldBytes: held.total,
+        controlConnections: peers.count(where: { $0.connection != nil })))
+  }
+
+  private func nextDeadline() -> UInt64 {
+    var deadline = nextSweep
+    if isDirty { deadline = min(deadline, nextPublish) }
+    for peer in peers where peer.connection != nil { deadline = min(deadline, peer.wakeTime) }
+    for index in waiting.keys {
+      if case .connecting(let limit, _) = slots[Int(index)].phase { deadline = min(deadline, limit) }
+    }
+    return deadline
+  }
+
+  /// True when the token's user still has the slot.
+  func isLive(_ token: LoopToken) -> Bool {
+    guard token.index < slots.count, token.isOf(generation: slots[token.index].generation) else { return false }
+    if case .free = slots[token.index].phase { return false }
+    return true
+  }
+
+  func token(_ kind: LoopToken.Kind, _ index: Int) -> UInt64 {
+    LoopToken(kind, index: UInt32(index), generation: slots[index].generation).rawValue
+  }
+}

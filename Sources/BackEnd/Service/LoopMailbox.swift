@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import BackEndCore
+import LinuxKernel
+import Synchronization
+import Telemetry
+import Wire
+
+/// What an event loop shows to other threads.
+struct LoopReport: Sendable {
+  var tally = HandoffTally()
+  var installTime = LatencyHistogram()
+  var heldBytes = 0
+  var controlConnections = 0
+}
+
+/// Between the agent's control thread and one event loop.
+final class LoopMailbox: Sendable {
+  enum Mode: UInt8, Sendable {
+    /// Takes handoffs.
+    case serving
+    /// Refuses handoffs, keeps connections.
+    case draining
+    /// Ends all connections and itself.
+    case ending
+  }
+
+  private struct Inbox {
+    var mode = Mode.serving
+    var sockets: [Int32] = []
+    /// The control thread wants `addressCounts` kept up to date.
+    var countAddresses = false
+  }
+
+  private let inbox = Mutex(Inbox())
+  private let wakeUp: WakeUp
+  let report = Published(LoopReport())
+  let totals = Published(LoadTotals())
+  /// Open connections by service address, at most a second old; kept only on demand.
+  let addressCounts = Published<[IPAddress: Int]>([:])
+
+  init() throws(SystemError) { wakeUp = try WakeUp() }
+
+  var wakeDescriptor: Int32 { wakeUp.raw }
+
+  // MARK: Control thread
+
+  func set(_ mode: Mode) {
+    inbox.withLock { $0.mode = mode }
+    wakeUp.signal()
+  }
+
+  func set(countAddresses: Bool) { inbox.withLock { $0.countAddresses = countAddresses } }
+
+  /// Gives the loop a control connection that a distributor opened.
+  func adopt(_ socket: consuming StreamSocket) {
+    let raw = socket.intoRaw()
+    inbox.withLock { $0.sockets.append(raw) }
+    wakeUp.signal()
+  }
+
+  // MARK: Event loop
+
+  /// The sockets to adopt and the mode that holds.
+  func take() -> (mode: Mode, sockets: [Int32], countAddresses: Bool) {
+    wakeUp.clear()
+    return inbox.withLock { inbox in
+      defer { inbox.sockets.removeAll() }
+      return (inbox.mode, inbox.sockets, inbox.countAddresses)
+    }
+  }
+}
+
+/// Wakes the control thread: connections ended, or the web server refused one.
+final class ControlSignal: Sendable {
+  private let wakeUp: WakeUp
+  private let serverRefused = Atomic<Bool>(false)
+  private let pending = Atomic<Bool>(false)
+
+  init() throws(SystemError) { wakeUp = try WakeUp() }
+
+  var descriptor: Int32 { wakeUp.raw }
+
+  /// One wake-up for all that happens before the control thread looks.
+  func connectionsEnded() {
+    if !pending.exchange(true, ordering: .acquiringAndReleasing) { wakeUp.signal() }
+  }
+
+  func webServerRefused() {
+    if !serverRefused.exchange(true, ordering: .acquiringAndReleasing) { wakeUp.signal() }
+  }
+
+  func wake() { wakeUp.signal() }
+
+  /// To be called before looking. Returns whether the web server refused a connection since the last call.
+  func clear() -> Bool {
+    wakeUp.clear()
+    pending.store(false, ordering: .releasing)
+    return serverRefused.exchange(false, ordering: .acquiringAndReleasing)
+  }
+}

@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import HTTPHead
+internal import Handoff
+internal import Wire
+
+extension Responder {
+  /// A segment of a flow that is not in the table: a SYN, the end of a handshake by cookie, or none of ours.
+  mutating func receiveUnknown(
+    _ arrival: Arrival, _ packet: Span<UInt8>, into actions: inout ActionList
+  ) -> PacketOutcome {
+    guard services.contains(arrival.segment.destination) else { return .notService }
+    guard arrival.segment.source.isAnswerable, arrival.segment.source != arrival.segment.destination else {
+      return .implausible
+    }
+    if arrival.isOpening { return listen(arrival, into: &actions) }
+    if arrival.now < cookiesUntil, arrival.flags.contains(.ack), arrival.flags.isDisjoint(with: [.syn, .rst]) {
+      if let outcome = acceptCookie(arrival, packet, into: &actions) { return outcome }
+    }
+    actions.append(.unknownFlow(actions.store(packet)))
+    return .unknownFlow
+  }
+
+  /// A SYN for no connection: RFC 9293 section 3.10.7.2. Data on it is not taken; the client sends it again.
+  mutating func listen(_ arrival: Arrival, into actions: inout ActionList) -> PacketOutcome {
+    guard accepting else { return .synWhileDraining }
+    let segment = arrival.segment
+    if tally.embryonic >= UInt64(configuration.maximumEmbryonic) || table.isFull {
+      sendCookie(arrival, into: &actions)
+      return .synCookieSent
+    }
+    let slot = table.insert(
+      connection(
+        arrival.flow, clientInitial: segment.sequence, initialSequence: initialSequence(arrival.flow, now: arrival.now),
+        segmentSize: segment.options.maximumSegmentSize ?? defaultSegmentSize(arrival.flow),
+        windowScale: segment.options.windowScale, sackPermitted: segment.options.sackPermitted, arrival))
+    table.slots[slot].phase = .embryonic(retransmissions: 0)
+    tally.handshakesStarted &+= 1
+    tally.embryonic += 1
+    sendSynAck(slot, now: arrival.now, into: &actions)
+    timers.schedule(slot, at: arrival.now &+ configuration.retransmissionTimeout, now: arrival.now)
+    return .synAccepted
+  }
+
+  private mutating func sendCookie(_ arrival: Arrival, into actions: inout ActionList) {
+    let segment = arrival.segment
+    let cookie = SynCookie(keys: keys, flow: arrival.flow, clientInitial: segment.sequence)
+    let number = cookie.make(
+      maximumSegmentSize: segment.options.maximumSegmentSize ?? defaultSegmentSize(arrival.flow), now: arrival.now)
+    var options = TCPOptions(maximumSegmentSize: announcedSegmentSize(arrival.flow))
+    if let timestamps = segment.options.timestamps {
+      // Only the echo of our timestamp can bring these two back.
+      options.windowScale = segment.options.windowScale.map { _ in configuration.windowScale }
+      options.sackPermitted = segment.options.sackPermitted
+      let value = CookieTimestamp.encode(
+        timestampClock(arrival.flow, recent: 0, now: arrival.now).lastSent, windowScale: segment.options.windowScale,
+        sackPermitted: segment.options.sackPermitted)
+      options.timestamps = TCPTimestamps(value: value, echo: timestamps.value)
+    }
+    cookiesUntil = arrival.now &+ SynCookie.lifetime
+    sendSynAck(
+      arrival.flow, number, acknowledging: segment.sequence.advanced(by: 1), options: options, into: &actions)
+  }
+
+  /// Takes a segment whose numbers are a cookie of ours; nil when they are not. It may carry data: the client's pure
+  /// acknowledgment may have been lost, or dropped because the table was full.
+  private mutating func acceptCookie(
+    _ arrival: Arrival, _ packet: Span<UInt8>, into actions: inout ActionList
+  ) -> PacketOutcome? {
+    let segment = arrival.segment
+    let clientInitial = segment.sequence.advanced(by: -1)
+    let number = segment.acknowledgment.advanced(by: -1)
+    let cookie = SynCookie(keys: keys, flow: arrival.flow, clientInitial: clientInitial)
+    guard let segmentSize = cookie.validate(number, now: arrival.now) else {
+      tally.cookiesRejected &+= 1
+      return nil
+    }
+    guard !table.isFull else { return .tableFull }
+    let options: (windowScale: UInt8?, sackPermitted: Bool) =
+      segment.options.timestamps.map { CookieTimestamp.decode($0.echo) } ?? (nil, false)
+    let slot = table.insert(
+      connection(
+        arrival.flow, clientInitial: clientInitial, initialSequence: number, segmentSize: segmentSize,
+        windowScale: options.windowScale.map { min($0, 14) }, sackPermitted: options.sackPermitted, arrival))
+    open(slot, now: arrival.now)
+    updateSendWindow(slot, segment)
+    _ = receiveText(slot, arrival, packet, into: &actions)
+    return .cookieAccepted
+  }
+
+  /// The handshake is complete.
+  mutating func open(_ slot: Int, now: UInt64) {
+    table.slots[slot].phase = .collecting
+    tally.connectionsOpened &+= 1
+    tally.open += 1
+    timers.schedule(slot, at: now &+ configuration.headTimeout, now: now)
+  }
+
+  /// The acknowledgment of our SYN came.
+  mutating func completeHandshake(_ slot: Int, now: UInt64) {
+    tally.embryonic -= 1
+    tally.handshakes.count(.completed)
+    open(slot, now: now)
+  }
+
+  /// An embryonic connection ends without having been one.
+  mutating func abandonHandshake(_ slot: Int, _ outcome: HandshakeOutcome) {
+    tally.embryonic -= 1
+    tally.handshakes.count(outcome)
+    remove(slot)
+  }
+
+  // MARK: Initial values
+
+  private func connection(
+    _ flow: FlowTuple, clientInitial: SequenceNumber, initialSequence: SequenceNumber, segmentSize: UInt16,
+    windowScale: UInt8?, sackPermitted: Bool, _ arrival: Arrival
+  ) -> Connection {
+    let next = clientInitial.advanced(by: 1)
+    return Connection(
+      flow: flow, hash: keys.table.hash(flow), clientInitial: clientInitial, initialSequence: initialSequence,
+      receiveNext: next, sendWindow: UInt32(arrival.segment.window), windowField: arrival.segment.window,
+      windowSequence: arrival.segment.sequence, maximumSegmentSize: max(segmentSize, Responder.leastSegmentSize),
+      windowScale: windowScale.map { TCPSnapshot.WindowScale(send: $0, receive: configuration.windowScale) },
+      sackPermitted: sackPermitted,
+      clock: arrival.segment.options.timestamps.map { timestampClock(flow, recent: $0.value, now: arrival.now) },
+      scanner: RequestHeadScanner(limits: headLimits), held: HeldPackets(end: next))
+  }
+
+  /// A client that announces less gets segments of this size: an answer of one byte per segment serves nobody.
+  private static var leastSegmentSize: UInt16 { 88 }
+
+  /// RFC 9293 section 3.7.1.
+  private func defaultSegmentSize(_ flow: FlowTuple) -> UInt16 { flow.client.address.isIPv4 ? 536 : 1220 }
+
+  /// RFC 6528 section 3: a clock of 4 us plus a keyed hash of the flow.
+  private func initialSequence(_ flow: FlowTuple, now: UInt64) -> SequenceNumber {
+    SequenceNumber(UInt32(truncatingIfNeeded: now / 4_000) &+ UInt32(truncatingIfNeeded: keys.sequence.hash(flow)))
+  }
+
+  /// The offset depends on the addresses alone, so that a client that reuses a port sees our timestamps go on.
+  private func timestampClock(_ flow: FlowTuple, recent: UInt32, now: UInt64) -> TimestampClock {
+    let addresses = FlowTuple(client: Endpoint(flow.client.address, 0), service: Endpoint(flow.service.address, 0))
+    let offset = UInt32(truncatingIfNeeded: keys.timestamp.hash(addresses))
+    return TimestampClock(
+      offset: offset, lastSent: UInt32(truncatingIfNeeded: now / 1_000_000) &+ offset, recent: recent)
+  }
+}
+
+extension Endpoint {
+  /// Whether an answer to this source can be for one host: not unspecified, multicast or broadcast (RFC 1122 section
+  /// 3.2.1.3, RFC 4291 section 2.7), and not port 0.
+  fileprivate var isAnswerable: Bool {
+    guard port != 0 else { return false }
+    if address.isIPv4 {
+      let first = address.ipv4Bits >> 24
+      return first != 0 && first < 224
+    }
+    return address.high >> 56 != 0xff && !(address.high == 0 && address.low == 0)
+  }
+}

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import Wire
+
+extension Responder {
+  /// A segment that comes while a back-end may own the connection already. Its checks are left to that back-end's kernel,
+  /// which knows more: the client may acknowledge bytes and fill a window that only the back-end has sent.
+  mutating func hold(
+    _ slot: Int, _ arrival: Arrival, _ packet: Span<UInt8>, into actions: inout ActionList
+  ) -> PacketOutcome {
+    let segment = arrival.segment
+    let receiveNext = table.slots[slot].receiveNext
+    let end = segment.sequence.advanced(by: arrival.length)
+    if !segment.flags.contains(.rst), arrival.length > 0, end <= receiveNext {
+      // What the snapshot already contains; our acknowledgment was lost.
+      acknowledge(slot, now: arrival.now, into: &actions)
+      return .dataDuplicate
+    }
+    let isPlain = arrival.length == 0 && segment.flags.isDisjoint(with: [.rst, .urg])
+    if isPlain, segment.acknowledgment == table.slots[slot].sendNext,
+      segment.window == table.slots[slot].windowField || !isNewerWindow(slot, segment)
+    {
+      return .notHeld
+    }
+    guard table.slots[slot].held.append(packet, to: &heldBuffers, limit: configuration.heldBytesPerConnection) else {
+      return .holdExhausted
+    }
+    if segment.flags.contains(.rst) {
+      if segment.sequence == table.slots[slot].held.end { table.slots[slot].held.reset = true }
+    } else if end > table.slots[slot].held.end, segment.sequence <= table.slots[slot].held.end {
+      table.slots[slot].held.end = end
+    }
+    return .held
+  }
+
+  /// A segment of a connection that was handed off a moment ago: it was queued for us before the flow table knew.
+  mutating func receiveAfterHandoff(
+    _ slot: Int, _ arrival: Arrival, _ packet: Span<UInt8>, _ backEnd: UInt16, into actions: inout ActionList
+  ) -> PacketOutcome {
+    guard arrival.isOpening else {
+      actions.append(.deliver(actions.store(packet), backEnd: backEnd))
+      return .delivered
+    }
+    return reopen(slot, arrival, into: &actions)
+  }
+
+  /// A SYN for a connection that is over here: a late duplicate of its own, or a client that uses the port again.
+  mutating func reopen(_ slot: Int, _ arrival: Arrival, into actions: inout ActionList) -> PacketOutcome {
+    guard arrival.segment.sequence != table.slots[slot].clientInitial else { return .synDuplicate }
+    guard accepting else { return .synWhileDraining }
+    remove(slot)
+    return listen(arrival, into: &actions)
+  }
+}

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ControlChannel
+import ControlProtocol
+
+/// What a worker knows of one back-end, and its control connection to it.
+struct BackEndLink {
+  var description: BackEndDescription
+  var dialer: Dialer
+  /// The back-end is this node: packets go up the local stack instead of out again.
+  var isLocal: Bool
+  /// Handoffs that this worker gave to it and that have not ended.
+  var load: UInt32 = 0
+  /// `Hello.instance` of the agent that took the connections counted in `load`.
+  var instance: UInt64?
+  /// Since when the control connection is down while connections may live on there, in nanoseconds.
+  var lostAt: UInt64?
+
+  var isReady: Bool { dialer.connection != nil }
+}

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import Wire
+
+/// What a distributor needs to know to run.
+public struct DistributorConfiguration: Sendable, Hashable {
+  /// Unique in the cluster.
+  public var nodeName: String
+  /// The node's address for control connections; never one of `services`.
+  public var internalAddress: IPAddress
+  /// The interface on which clients' packets arrive and from which they are forwarded to back-ends.
+  public var interface: String
+  /// Addresses and ports that clients dial. An address that the interface lacks is added and removed at the end.
+  public var services: [Endpoint]
+  public var dispatcher: Endpoint
+  /// Event loops, each with a queue of its own.
+  public var workers: Int
+  /// The first NFQUEUE number; worker i has number `firstQueue + i`.
+  public var firstQueue: UInt16
+  /// skb->mark of packets for connections whose back-end is this node; the node's own rules must not use it.
+  public var localMark: UInt32
+  /// The most handed-off connections at a time; beyond, requests are answered with 503.
+  public var maximumFlows: Int
+  /// Nanoseconds from the handshake until the request head must be complete (408 otherwise).
+  public var headTimeout: UInt64
+  /// Drawn at process start, names this run of the process.
+  public var instance: UInt64
+
+  public init(
+    nodeName: String, internalAddress: IPAddress, interface: String, services: [Endpoint], dispatcher: Endpoint,
+    workers: Int = 1, firstQueue: UInt16 = 0, localMark: UInt32 = 0x4846, maximumFlows: Int = 262_144,
+    headTimeout: UInt64 = 10_000_000_000, instance: UInt64
+  ) {
+    self.nodeName = nodeName
+    self.internalAddress = internalAddress
+    self.interface = interface
+    self.services = services
+    self.dispatcher = dispatcher
+    self.workers = workers
+    self.firstQueue = firstQueue
+    self.localMark = localMark
+    self.maximumFlows = maximumFlows
+    self.headTimeout = headTimeout
+    self.instance = instance
+  }
+}

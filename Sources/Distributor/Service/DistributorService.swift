@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import Logging
+public import Telemetry
+import DistributorCore
+import ForwardingPlane
+import Glibc
+import LinuxKernel
+import Wire
+
+/// The distributor role.
+public enum DistributorService {
+  /// Puts what the distributor needs into the kernel (flow table at tc ingress, queues, netfilter rules) and starts its
+  /// workers. What a predecessor left that was killed is taken over (flows) or replaced (rules).
+  ///
+  /// - Throws: what is missing on this node and what to do about it; nothing is left behind then.
+  public static func start(
+    _ configuration: DistributorConfiguration, metrics: MetricsRegistry, logger: Logger
+  ) throws(StartupFailure) -> DistributorRole {
+    try validate(configuration)
+    let lock = try takeLock()
+    PacketFilterRules.remove()
+    var queues: [Handover<NetfilterQueue>] = []
+    for worker in 0..<configuration.workers {
+      queues.append(try openQueue(configuration.firstQueue + UInt16(worker)))
+    }
+    let plane = try attachPlane(configuration, logger: logger)
+    let flowTable = plane.flows
+    let rules = PacketFilterRules(
+      interface: configuration.interface, services: configuration.services, firstQueue: configuration.firstQueue,
+      queues: UInt16(configuration.workers), localMark: configuration.localMark)
+    do throws(SystemError) {
+      let shared = try DistributorShared(flowTable: flowTable, workers: configuration.workers)
+      let role = DistributorRole(
+        configuration, shared: shared, resources: DistributorRole.Resources(plane: plane, lock: lock), logger: logger)
+      try role.startWorkers(queues)
+      try rules.install()
+      metrics.register { role.metricFamilies() }
+      return role
+    } catch {
+      PacketFilterRules.remove()
+      throw StartupFailure(
+        "The distributor cannot direct client packets to its queues: \(error)",
+        remedy: "Run as root (CAP_NET_ADMIN and CAP_NET_RAW), with the Debian package iptables installed and "
+          + "NFQUEUE in the kernel (CONFIG_NETFILTER_XT_TARGET_NFQUEUE)")
+    }
+  }
+
+  private static func validate(_ configuration: DistributorConfiguration) throws(StartupFailure) {
+    if configuration.services.isEmpty {
+      throw StartupFailure(
+        "The distributor has no address to serve", remedy: "Name at least one with --serve ADDRESS")
+    }
+    let addresses: [IPAddress]
+    do throws(SystemError) {
+      var netlink = try NetlinkSocket(.route)
+      guard let interface = try netlink.interface(named: configuration.interface) else {
+        throw SystemError("find", errno: ENODEV)
+      }
+      addresses = try netlink.addresses().filter { $0.interface == interface.index }.map(\.address)
+    } catch {
+      throw StartupFailure(
+        "The interface \(configuration.interface) cannot be read: \(error)",
+        remedy: "Name the interface on which clients arrive with --interface")
+    }
+    for service in configuration.services {
+      if service.address == configuration.internalAddress {
+        throw StartupFailure(
+          "The served address \(service.address) is also the node's internal address",
+          remedy: "Serve another address: every server node takes served addresses over on its own loopback "
+            + "interface, and could then not reach this node by it")
+      }
+      if !addresses.contains(service.address) {
+        throw StartupFailure(
+          "The served address \(service.address) is not an address of \(configuration.interface)",
+          remedy: "Add it with: ip address add \(service.address)/\(service.address.isIPv4 ? 32 : 128) "
+            + "dev \(configuration.interface)")
+      }
+    }
+  }
+
+  private static func takeLock() throws(StartupFailure) -> AbstractLock {
+    do {
+      return try AbstractLock("handoff-distributor")
+    } catch {
+      throw StartupFailure(
+        "Another distributor runs in this network namespace (\(error))",
+        remedy: "Stop it first, or let one process serve all addresses with several --serve options")
+    }
+  }
+
+  private static func openQueue(_ number: UInt16) throws(StartupFailure) -> Handover<NetfilterQueue> {
+    do {
+      return Handover(try NetfilterQueue(number: number, maximumLength: 16_384))
+    } catch where error.errno == EBUSY {
+      throw StartupFailure(
+        "Another program reads NFQUEUE \(number)", remedy: "Choose other queues with --queue-number")
+    } catch {
+      throw StartupFailure(
+        "NFQUEUE \(number) cannot be opened: \(error)",
+        remedy: "Run as root (CAP_NET_ADMIN) on a kernel with CONFIG_NETFILTER_NETLINK_QUEUE")
+    }
+  }
+
+  private static func attachPlane(
+    _ configuration: DistributorConfiguration, logger: Logger
+  ) throws(StartupFailure) -> ForwardingPlane {
+    do throws(ForwardingPlaneError) {
+      let plane = try ForwardingPlane.attach(
+        interface: configuration.interface,
+        configuration: ForwardingPlaneConfiguration(
+          capacity: configuration.maximumFlows, localMark: configuration.localMark))
+      try plane.setServices(configuration.services)
+      logger.notice("forwarding plane attached", metadata: ["predecessor": "\(plane.adoption)"])
+      return plane
+    } catch {
+      throw StartupFailure(
+        "The distributor cannot forward in the kernel", remedy: "\(error)")
+    }
+  }
+}

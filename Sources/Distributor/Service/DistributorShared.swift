@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import DistributorCore
+import ForwardingPlane
+import LinuxKernel
+import Synchronization
+import Telemetry
+
+/// What the workers of one distributor and the thread that started them share.
+final class DistributorShared: Sendable {
+  let flowTable: FlowTable
+  let wakeUps: [WakeUp]
+  /// Set when the role is asked to end: the time at which it ends whatever is still open.
+  let drainDeadline = Published<UInt64?>(nil)
+  let statistics: [Published<DistributorStatistics>]
+  private let dispatcherReady: Mutex<[Bool]>
+
+  init(flowTable: FlowTable, workers: Int) throws(SystemError) {
+    self.flowTable = flowTable
+    var wakeUps: [WakeUp] = []
+    for _ in 0..<workers { wakeUps.append(try WakeUp()) }
+    self.wakeUps = wakeUps
+    statistics = (0..<workers).map { _ in Published(DistributorStatistics()) }
+    dispatcherReady = Mutex(Array(repeating: false, count: workers))
+  }
+
+  func setReady(worker: Int, dispatcher: Bool) {
+    dispatcherReady.withLock { $0[worker] = dispatcher }
+  }
+
+  var isEveryWorkerConnected: Bool { dispatcherReady.withLock { $0.allSatisfy { $0 } } }
+}

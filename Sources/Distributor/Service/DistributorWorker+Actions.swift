@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ControlChannel
+import ControlProtocol
+import DistributorCore
+import ForwardingPlane
+import Handoff
+import LinuxKernel
+import Logging
+import Telemetry
+import Wire
+
+extension DistributorWorker {
+  /// Does what the responder asked for. Doing it may make the responder ask for more: the list is walked by index.
+  mutating func perform() {
+    var index = 0
+    while index < core.actions.actions.count {
+      let action = core.actions.actions[index]
+      index += 1
+      switch action {
+      case .transmit(let range): transmits.append(range)
+      case .decide(let id, let target, let client, let excluded):
+        statistics.decisionsWanted += 1
+        wantDecision(
+          DecisionRequest(
+            id: id.rawValue, target: target, excluded: excluded.map { BackEndID($0) }, client: client))
+      case .handOff(let id, let backEnd, let snapshot, let request):
+        handOff(id, to: backEnd, snapshot, request)
+      case .flowEstablished(let id, let flow, let clientInitialSequence, let backEnd, let requestedAt):
+        statistics.handoffTime.observe(nanoseconds: core.now &- requestedAt)
+        establish(id, flow, clientInitialSequence, backEnd)
+      case .deliver(let range, let backEnd): deliver(range, to: backEnd)
+      case .abortHandoff(let id, let backEnd):
+        link(backEnd)?.dialer.connection?.send(.abortHandoff(id))
+      case .returnAssignment(let backEnd): returned.append(BackEndID(backEnd))
+      case .unknownFlow(let range): forwardOrRefuse(range)
+      }
+    }
+    if !transmits.isEmpty {
+      transmit()
+    }
+    transmits.removeAll(keepingCapacity: true)
+    core.actions.removeAll()
+  }
+
+  private mutating func transmit() {
+    // The local shares the arena's storage and is gone before the arena is written again.
+    let (ranges, bytes) = (transmits, core.actions.bytes)
+    let sent = sender.send(ranges.span, of: bytes.span)
+    statistics.packetsSent += UInt64(sent)
+    statistics.packetsNotSent += UInt64(ranges.count - sent)
+  }
+
+  func link(_ backEnd: UInt16) -> BackEndLink? {
+    Int(backEnd) < backEnds.count ? backEnds[Int(backEnd)] : nil
+  }
+
+  /// Asks the dispatcher, or decides here while it cannot be asked.
+  mutating func wantDecision(_ request: DecisionRequest) {
+    if dispatcher.connection != nil {
+      decisions.add(request)
+    } else {
+      decideLocally(request)
+    }
+  }
+
+  mutating func decideLocally(_ request: DecisionRequest) {
+    statistics.decisionsLocal += 1
+    var candidates: [FallbackPolicy.Candidate] = []
+    for case let link? in backEnds where link.description.state == .up && link.isReady {
+      candidates.append(
+        FallbackPolicy.Candidate(
+          backEnd: link.description.id.rawValue, weight: link.description.registration.weight, load: link.load))
+    }
+    let chosen = fallback.choose(
+      target: request.target, among: candidates.span, excluding: request.excluded?.rawValue)
+    core.responder.decided(
+      HandoffID(request.id), chosen.map { .backEnd($0) } ?? .noBackEnd, now: core.now, into: &core.actions)
+  }
+
+  private mutating func handOff(
+    _ id: HandoffID, to backEnd: UInt16, _ snapshot: TCPSnapshot, _ request: Range<Int>
+  ) {
+    guard let connection = link(backEnd)?.dialer.connection else {
+      core.responder.handoffRefused(id, .serverUnreachable, now: core.now, into: &core.actions)
+      return
+    }
+    // A connection without a flow-table entry could not be forwarded: better refused while it can be answered.
+    guard flows.hasRoom else {
+      statistics.flowTableFull += 1
+      core.responder.handoffRefused(id, .overloaded, now: core.now, into: &core.actions)
+      return
+    }
+    backEnds[Int(backEnd)]?.load += 1
+    connection.sendHandoff(
+      id: id, snapshot: snapshot, request: core.actions.bytes.span.extracting(request))
+  }
+
+  /// The back-end has the connection: from here on the kernel forwards.
+  private mutating func establish(
+    _ id: HandoffID, _ flow: FlowTuple, _ clientInitialSequence: SequenceNumber, _ backEnd: UInt16
+  ) {
+    guard let link = link(backEnd) else { return }
+    do throws(ForwardingPlaneError) {
+      try shared.flowTable.insert(
+        flow,
+        FlowEntry(
+          action: link.isLocal ? .deliverLocally : .forward(to: link.description.registration.mac),
+          clientISN: clientInitialSequence, handoff: id, backEnd: backEnd, now: core.now))
+      flows.begin(id, LiveFlow(flow: flow, backEnd: backEnd))
+    } catch {
+      statistics.flowTableFull += 1
+      logger.error("cannot enter a flow into the forwarding table", metadata: ["flow": "\(flow)", "error": "\(error)"])
+      link.dialer.connection?.send(.abortHandoff(id))
+    }
+  }
+
+  /// Sends a client's packet to a back-end the way the kernel would have.
+  private mutating func deliver(_ range: Range<Int>, to backEnd: UInt16) {
+    guard let link = link(backEnd) else { return }
+    statistics.packetsDelivered += 1
+    let bytes = core.actions.bytes
+    if link.isLocal {
+      let only = [range]
+      _ = sender.send(only.span, of: bytes.span)
+    } else {
+      // A packet that the interface does not take is lost as on any link: the client repeats it.
+      _ = try? packetSocket.send(bytes.span.extracting(range), to: link.description.registration.mac)
+    }
+  }
+
+  /// A segment that the responder does not know: its flow may have been entered after the packet passed the kernel's
+  /// table, or by an earlier process. Only a flow that nobody knows is refused.
+  private mutating func forwardOrRefuse(_ range: Range<Int>) {
+    let packet = Array(core.actions.bytes[range])
+    if let parsed = try? TCPSegment.parse(packet.span, verifyingChecksums: false) {
+      let flow = FlowTuple(client: parsed.segment.source, service: parsed.segment.destination)
+      if let entry = shared.flowTable.lookup(flow) {
+        deliver(range, to: entry.backEnd)
+        return
+      }
+    }
+    statistics.unknownFlowPackets += 1
+    core.responder.refuseUnknown(packet.span, now: core.now, into: &core.actions)
+  }
+}

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ControlChannel
+import ControlProtocol
+import DistributorCore
+import ForwardingPlane
+import Handoff
+import LinuxKernel
+import Logging
+import Wire
+
+extension DistributorWorker {
+  mutating func dispatcherReady() {
+    var events: [Dialer.Event] = []
+    dispatcher.ready(now: core.now) { events.append($0) }
+    for event in events { handleDispatcher(event) }
+    perform()
+  }
+
+  mutating func backEndReady(_ number: Int) {
+    guard number < backEnds.count, let link = backEnds[number] else { return }
+    var events: [Dialer.Event] = []
+    link.dialer.ready(now: core.now) { events.append($0) }
+    for event in events { handleBackEnd(UInt16(number), event) }
+    perform()
+  }
+
+  /// Sends what the turn queued and keeps every control connection alive.
+  mutating func turnLinks() {
+    if let connection = dispatcher.connection {
+      if let batch = decisions.nextBatch() { connection.send(.decisionRequests(batch)) }
+      if !returned.isEmpty {
+        connection.send(.assignmentsReturned(returned))
+        returned.removeAll(keepingCapacity: true)
+      }
+    } else {
+      // A dispatcher that comes back counts anew from the agents' load reports.
+      returned.removeAll(keepingCapacity: true)
+    }
+    var events: [Dialer.Event] = []
+    var deadline = dispatcher.turn(epoll, now: core.now) { events.append($0) }
+    for event in events { handleDispatcher(event) }
+    // What an event queued is written in the next turn, which must not wait.
+    if !events.isEmpty { deadline = core.now }
+    for number in backEnds.indices {
+      guard let link = backEnds[number] else { continue }
+      events.removeAll()
+      deadline = min(deadline, link.dialer.turn(epoll, now: core.now) { events.append($0) })
+      for event in events { handleBackEnd(UInt16(number), event) }
+      if !events.isEmpty { deadline = core.now }
+      if let lostAt = link.lostAt, core.now >= lostAt + DistributorWorker.backEndGrace {
+        forgetFlows(of: UInt16(number))
+      }
+    }
+    linkDeadline = deadline
+    shared.setReady(worker: index, dispatcher: dispatcher.connection != nil)
+  }
+
+  private mutating func handleDispatcher(_ event: Dialer.Event) {
+    switch event {
+    case .established(let connection, let peer):
+      logger.info("dispatcher connected", metadata: ["dispatcher": "\(peer.name)", "worker": "\(index)"])
+      connection.send(.registerDistributor(DistributorRegistration(services: configuration.services)))
+    case .message(.decisions(let answers)):
+      decisions.answered(answers)
+      for answer in answers { decided(answer) }
+    case .message(.clusterView(let view)): apply(view)
+    case .message: break
+    case .refused(let reason): logger.error("the dispatcher refuses this node", metadata: ["reason": "\(reason)"])
+    case .lost(let error, let wasEstablished):
+      if wasEstablished {
+        logger.warning(
+          "dispatcher lost; deciding locally by bounded-load hashing until it is back",
+          metadata: ["error": "\(error)", "worker": "\(index)"])
+      }
+      for request in decisions.takeAll() { decideLocally(request) }
+    }
+  }
+
+  private mutating func decided(_ decision: Decision) {
+    let outcome: DecisionOutcome
+    switch decision.outcome {
+    case .assigned(let backEnd): outcome = .backEnd(backEnd.rawValue)
+    case .noBackEnd: outcome = .noBackEnd
+    case .overloaded: outcome = .overloaded
+    }
+    core.responder.decided(HandoffID(decision.id), outcome, now: core.now, into: &core.actions)
+  }
+
+  /// Takes over a membership: links to new back-ends, new links where an address or a process changed.
+  private mutating func apply(_ view: ClusterView) {
+    self.view = view
+    for description in view.backEnds {
+      let number = Int(description.id.rawValue)
+      while backEnds.count <= number { backEnds.append(nil) }
+      let endpoint = Endpoint(description.registration.address, description.registration.handoffPort)
+      if var link = backEnds[number], link.dialer.endpoint == endpoint, link.description.name == description.name {
+        link.description = description
+        backEnds[number] = link
+      } else {
+        let hello = Hello(
+          role: .distributor, instance: configuration.instance, name: "\(configuration.nodeName)/\(index)")
+        backEnds[number] = BackEndLink(
+          description: description,
+          dialer: Dialer(
+            to: endpoint, as: hello, expecting: .backEnd,
+            token: DistributorWorker.firstBackEndToken + UInt64(number), now: core.now),
+          isLocal: description.registration.address == configuration.internalAddress)
+      }
+    }
+  }
+
+  private mutating func handleBackEnd(_ number: UInt16, _ event: Dialer.Event) {
+    switch event {
+    case .established(_, let peer):
+      logger.info("back-end connected", metadata: ["back-end": "\(peer.name)", "worker": "\(index)"])
+      if let known = backEnds[Int(number)]?.instance, known != peer.instance { forgetFlows(of: number) }
+      backEnds[Int(number)]?.instance = peer.instance
+      backEnds[Int(number)]?.lostAt = nil
+    case .message(.handoffAccepted(let id)):
+      core.responder.handoffAccepted(id, by: number, now: core.now, into: &core.actions)
+    case .message(.handoffRefused(let id, let reason)):
+      unload(number, 1)
+      core.responder.handoffRefused(id, reason, now: core.now, into: &core.actions)
+    case .message(.handoffsEnded(let ids)):
+      for id in ids where flows.ended(id, in: shared.flowTable, now: core.now) { unload(number, 1) }
+    case .message: break
+    case .refused(let reason):
+      logger.error("a back-end refuses this node", metadata: ["back-end": "\(number)", "reason": "\(reason)"])
+    case .lost(let error, let wasEstablished):
+      guard wasEstablished else { return }
+      logger.warning("back-end lost", metadata: ["back-end": "\(number)", "error": "\(error)"])
+      core.responder.backEndLost(number, now: core.now, into: &core.actions)
+      backEnds[Int(number)]?.lostAt = core.now
+    }
+  }
+
+  mutating func unload(_ backEnd: UInt16, _ count: UInt32) {
+    guard var link = backEnds[Int(backEnd)] else { return }
+    link.load = link.load > count ? link.load - count : 0
+    backEnds[Int(backEnd)] = link
+  }
+
+  /// How long connections at a back-end live on without its control connection, in nanoseconds: it may be the connection
+  /// that broke, not the node.
+  static let backEndGrace: UInt64 = 10_000_000_000
+
+  /// The agent is gone and every connection with it: without an entry the client's next packet comes to this process and
+  /// is answered with a reset, instead of vanishing on its way to a node that no longer knows it.
+  private mutating func forgetFlows(of backEnd: UInt16) {
+    backEnds[Int(backEnd)]?.load = 0
+    backEnds[Int(backEnd)]?.instance = nil
+    backEnds[Int(backEnd)]?.lostAt = nil
+    statistics.flowsLost += UInt64(flows.removeAll(backEnd: backEnd, from: shared.flowTable))
+  }
+}

@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ControlChannel
+import ControlProtocol
+import DistributorCore
+import ForwardingPlane
+import Handoff
+import LinuxKernel
+import Logging
+import Telemetry
+import Wire
+
+/// One event loop of the distributor: a queue of client packets, the responder that owns their connections, and control
+/// connections to the dispatcher and to every back-end. Workers share nothing but the kernel's flow table.
+struct DistributorWorker: ~Copyable {
+  let configuration: DistributorConfiguration
+  let index: Int
+  let shared: DistributorShared
+  let logger: Logger
+
+  var epoll: Epoll
+  var queue: NetfilterQueue
+  var sender: RawPacketSender
+  let packetSocket: PacketSocket
+  var core: PacketCore
+
+  let dispatcher: Dialer
+  var decisions = DecisionQueue()
+  var view = ClusterView(epoch: 0, backEnds: [], services: [])
+  /// By `BackEndID.rawValue`; nil for numbers that the dispatcher has not given.
+  var backEnds: [BackEndLink?] = []
+  let fallback: FallbackPolicy
+
+  var flows: LiveFlows
+  var statistics = DistributorStatistics()
+  var publishAt: UInt64 = 0
+  /// Something happened since the counters were last published.
+  var isUnpublished = true
+  /// Assignments that could not be used, to be told to the dispatcher at the end of the turn.
+  var returned: [BackEndID] = []
+  var transmits: [Range<Int>] = []
+
+  static let wakeToken: UInt64 = 0
+  static let queueToken: UInt64 = 1
+  static let dispatcherToken: UInt64 = 2
+  static let firstBackEndToken: UInt64 = 16
+
+  init(
+    _ configuration: DistributorConfiguration, index: Int, shared: DistributorShared, queue: consuming NetfilterQueue,
+    packetSocket: consuming PacketSocket, keys: ResponderKeys, logger: Logger
+  ) throws(SystemError) {
+    let now = MonotonicTime.now()
+    let epoll = try Epoll()
+    let sender = try RawPacketSender()
+    try epoll.add(shared.wakeUps[index].raw, .read, token: DistributorWorker.wakeToken)
+    try epoll.add(queue.descriptor, .read, token: DistributorWorker.queueToken)
+    self.configuration = configuration
+    self.index = index
+    self.shared = shared
+    self.logger = logger
+    self.epoll = epoll
+    self.queue = queue
+    self.sender = sender
+    self.packetSocket = packetSocket
+    var limits = ResponderConfiguration(targetKey: TargetHash.key)
+    limits.headTimeout = configuration.headTimeout
+    // Longer than it takes to notice that the dispatcher is dead: such requests are decided locally, not refused.
+    limits.decisionTimeout = ControlConnection.silenceLimit + 1_000_000_000
+    limits.placementTimeout = limits.decisionTimeout + 2_000_000_000
+    core = PacketCore(
+      responder: Responder(configuration: limits, keys: keys, services: configuration.services, now: now), now: now)
+    // Each worker is a distributor of its own to its peers: names are unique in the cluster.
+    let hello = Hello(
+      role: .distributor, instance: configuration.instance, name: "\(configuration.nodeName)/\(index)")
+    dispatcher = Dialer(
+      to: configuration.dispatcher, as: hello, expecting: .dispatcher, token: DistributorWorker.dispatcherToken,
+      now: now)
+    fallback = FallbackPolicy(key: TargetHash.key)
+    flows = LiveFlows(limit: Int(configuration.maximumFlows))
+  }
+
+  /// Runs until a stop was asked and what was under way is done, or the time for it is over.
+  mutating func run() {
+    while !isFinished() {
+      let ready = epoll.wait(until: nextDeadline())
+      core.now = MonotonicTime.now()
+      if ready > 0 { isUnpublished = true }
+      for index in 0..<ready { handle(epoll.ready(index)) }
+      core.responder.tick(now: core.now, into: &core.actions)
+      perform()
+      turnLinks()
+      perform()
+      endFlows()
+      publishIfDue()
+    }
+    publish()
+  }
+
+  private mutating func handle(_ ready: Epoll.Ready) {
+    switch ready.token {
+    case DistributorWorker.wakeToken: shared.wakeUps[index].clear()
+    case DistributorWorker.queueToken: receivePackets()
+    case DistributorWorker.dispatcherToken: dispatcherReady()
+    default: backEndReady(Int(ready.token - DistributorWorker.firstBackEndToken))
+    }
+  }
+
+  private mutating func receivePackets() {
+    // A bounded number of batches per turn, so that control connections and timers are served under a flood too.
+    for _ in 0..<8 {
+      do {
+        let count = try queue.receive(into: &core) { core, packet in
+          core.responder.receive(packet, now: core.now, into: &core.actions)
+        }
+        perform()
+        if count < NetfilterQueue.batch { return }
+      } catch {
+        statistics.queueErrors += 1
+        logger.error("cannot read client packets", metadata: ["error": "\(error)"])
+        return
+      }
+    }
+  }
+
+  private mutating func isFinished() -> Bool {
+    guard let deadline = shared.drainDeadline.read() else { return false }
+    core.responder.stopAccepting()
+    return core.now >= deadline || (core.responder.openConnections == 0 && flows.active == 0)
+  }
+
+  private func nextDeadline() -> UInt64 {
+    var deadline = linkDeadline
+    if let responder = core.responder.nextDeadline { deadline = min(deadline, responder) }
+    deadline = min(deadline, flows.nextDeadline)
+    if index == 0 { deadline = min(deadline, sweepAt) }
+    if let drain = shared.drainDeadline.read() { deadline = min(deadline, drain) }
+    return isUnpublished ? min(deadline, publishAt) : deadline
+  }
+
+  /// The walk through the flow table, and when to take its next step.
+  var sweep = FlowSweep()
+  var sweepAt: UInt64 = 0
+
+  /// The earliest time at which a control connection wants to be looked at; set by `turnLinks`.
+  var linkDeadline: UInt64 = 0
+}
+
+/// The responder with what one loop turn needs, apart from the sources of events, so that both can be mutated at once.
+struct PacketCore: ~Copyable {
+  var responder: Responder
+  var actions = ActionList()
+  var now: UInt64
+
+  init(responder: consuming Responder, now: UInt64) {
+    self.responder = responder
+    self.now = now
+  }
+}
