@@ -31,6 +31,8 @@ let package = Package(
     .library(name: "Dispatcher", targets: ["Dispatcher"]),
     .library(name: "DistributorCore", targets: ["DistributorCore"]),
     .library(name: "LinuxKernel", targets: ["LinuxKernel"]),
+    .library(name: "ControlChannel", targets: ["ControlChannel"]),
+    .library(name: "Telemetry", targets: ["Telemetry"]),
     .library(name: "Lab", targets: ["Lab"]),
   ],
   dependencies: [
@@ -91,10 +93,12 @@ let package = Package(
     .executableTarget(
       name: "ClusterStartup",
       dependencies: [
-        "Dispatcher", "Distributor", "BackEnd", "Telemetry", "LinuxKernel", "Wire", argumentParser, logging, yams,
+        "Dispatcher", "DispatcherCore", "Distributor", "BackEnd", "Telemetry", "LinuxKernel", "Wire", argumentParser,
+        logging, yams,
       ],
       swiftSettings: strict),
-    .executableTarget(name: "ClusterControl", dependencies: [argumentParser], swiftSettings: strict),
+    .executableTarget(
+      name: "ClusterControl", dependencies: ["LinuxKernel", "Telemetry", "Wire", argumentParser], swiftSettings: strict),
 
     // MARK: Lab: a cluster in network namespaces
     .target(name: "Lab", dependencies: ["LinuxKernel", "Wire"], swiftSettings: strict),
@@ -132,7 +136,9 @@ let package = Package(
       name: "TelemetryTests", dependencies: ["Telemetry", "LinuxKernel", "Wire", logging], swiftSettings: strict),
     .testTarget(
       name: "ClusterStartupTests",
-      dependencies: ["ClusterStartup", "LinuxKernel", "Telemetry", "Wire", argumentParser, logging],
+      dependencies: [
+        "ClusterStartup", "ClusterControl", "DispatcherCore", "LinuxKernel", "Telemetry", "Wire", argumentParser, logging,
+      ],
       exclude: ["Golden"], swiftSettings: strict),
     .testTarget(name: "LabTests", dependencies: ["Lab"], swiftSettings: strict),
     .testTarget(name: "IntegrationTests", dependencies: ["Lab", "Wire", "LinuxKernel"], swiftSettings: strict),

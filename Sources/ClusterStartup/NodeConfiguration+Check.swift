@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import DispatcherCore
 import Logging
 import Telemetry
 import Wire
@@ -16,7 +17,7 @@ extension NodeConfiguration {
     nodeName = check.value(.nodeName, .nodeName)
     interface = check.value(.interface, .interface)
     controlPort = check.value(.controlPort, .port) ?? 7000
-    let maximum = check.value(.maxConnections, .integer("number of connections", 1...4_000_000))
+    let maximum: UInt32? = check.value(.maxConnections, .integer("number of connections", 1...4_000_000))
     workers = check.value(.workers, .integer("number of workers", 1...64))
     admin = check.value(.admin, .optionalEndpoint) ?? Endpoint(IPAddress(ipv4: 0x7f00_0001), 7010)
     drainSeconds = check.value(.drainSeconds, .seconds(0...86_400)) ?? 30
@@ -131,8 +132,9 @@ private struct SettingCheck {
     let load = ValueParser<UInt32>.integer("load in connections", 1...1_000_000)
     let before = problems.count
     let settings = DispatcherSettings(
-      policy: value(.policy, .word("policy")) ?? .lard, tLow: value(.tLow, load) ?? 25, tHigh: value(.tHigh, load) ?? 65
-    )
+      policy: value(.policy, .word("policy")) ?? .lard, tLow: value(.tLow, load) ?? 25,
+      tHigh: value(.tHigh, load) ?? 65,
+      admission: value(.admission, .admission) ?? .unlimited)
     if problems.count == before, settings.tLow >= settings.tHigh {
       report(
         values[.tHigh].isEmpty ? .tLow : .tHigh,

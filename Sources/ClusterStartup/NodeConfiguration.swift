@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import DispatcherCore
 import Logging
 import Telemetry
 import Wire
@@ -42,13 +43,16 @@ struct NodeConfiguration: Sendable, Hashable {
 }
 
 struct DispatcherSettings: Sendable, Hashable {
-  var policy: PolicyName
+  var policy: PolicyWord
   /// Load in connections below which a back-end counts as idle, and above which as busy (LARD's T_low and T_high).
   var tLow: UInt32
   var tHigh: UInt32
+  /// Connections that the cluster takes at a time; beyond, requests wait for a moment and are then answered with 503.
+  var admission: Admission
 }
 
-enum PolicyName: String, CaseIterable, Sendable {
+/// Policies as options and file write them.
+enum PolicyWord: String, CaseIterable, Sendable {
   /// Weighted round robin.
   case wrr
   /// Least connections.

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import DispatcherCore
 import Wire
 
 extension NodePlan {
@@ -14,6 +15,7 @@ extension NodePlan {
     case .here(let settings):
       lines.append("dispatcher       here, control connections at \(dispatcher)")
       lines.append("policy           \(settings.policy.rawValue), t-low \(settings.tLow), t-high \(settings.tHigh)")
+      lines.append("admission        \(admission(settings.admission))")
     case .elsewhere(let host):
       lines.append("dispatcher       \(dispatcher)" + (host == "\(dispatcher.address)" ? "" : " (\(host))"))
     }
@@ -33,6 +35,14 @@ extension NodePlan {
     lines.append("admin            \(configuration.admin.map { "http://\($0)" } ?? "none")")
     lines.append("drain            at most \(seconds(configuration.drainSeconds))")
     return lines.map { $0 + "\n" }.joined()
+  }
+
+  private func admission(_ admission: Admission) -> String {
+    switch admission {
+    case .unlimited: "unlimited"
+    case .thresholds: "as t-low and t-high imply"
+    case .fixed(let limit): "at most \(limit) connections"
+    }
   }
 
   private func seconds(_ value: Double) -> String {

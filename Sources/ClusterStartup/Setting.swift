@@ -17,6 +17,7 @@ enum Setting: String, CaseIterable, Sendable {
   case policy
   case tLow = "t-low"
   case tHigh = "t-high"
+  case admission
   case weight
   case maxConnections = "max-connections"
   case workers
@@ -45,7 +46,7 @@ enum Setting: String, CaseIterable, Sendable {
     switch self {
     case .distributorPort, .serve, .queueNumber, .headTimeout: [.distributor]
     case .serverPort, .handoffPort, .weight: [.backEnd]
-    case .policy, .tLow, .tHigh: [.dispatcher]
+    case .policy, .tLow, .tHigh, .admission: [.dispatcher]
     case .maxConnections, .workers, .interface: [.distributor, .backEnd]
     default: []
     }

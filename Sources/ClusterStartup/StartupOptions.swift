@@ -72,6 +72,12 @@ struct StartupOptions: ParsableArguments {
   @Option(help: ArgumentHelp("Connections above which a back-end counts as busy (default: 65).", valueName: "load"))
   var tHigh: String?
 
+  @Option(
+    help: ArgumentHelp(
+      "Connections of the whole cluster: unlimited, a number, or thresholds for what t-low and t-high imply (default: "
+        + "unlimited).", valueName: "limit"))
+  var admission: String?
+
   @Option(help: ArgumentHelp("Capacity of this server node; 100 is an average one (default: 100).", valueName: "n"))
   var weight: String?
 
@@ -139,6 +145,7 @@ extension StartupOptions {
     case .policy: policy
     case .tLow: tLow
     case .tHigh: tHigh
+    case .admission: admission
     case .weight: weight
     case .maxConnections: maxConnections
     case .workers: workers

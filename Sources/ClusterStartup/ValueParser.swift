@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import DispatcherCore
 import Wire
 
 /// What a text must be to become a value, with the sentences for when it is not.
@@ -59,9 +60,24 @@ extension ValueParser where Value == Endpoint? {
   /// `ADDRESS:PORT`, or `none`.
   static var optionalEndpoint: ValueParser {
     ValueParser(
-      parse: { text in text == "none" ? .some(nil) : Endpoint(text: text).map { .some($0) } },
+      parse: { text in text == "none" ? .some(nil) : Endpoint(text).map { .some($0) } },
       problem: "is no ADDRESS:PORT",
       remedy: "Give an address and a port such as 127.0.0.1:7010 or [::1]:7010, or 'none'")
+  }
+}
+
+extension ValueParser where Value == Admission {
+  static var admission: ValueParser {
+    let number = ValueParser<UInt64>.integer("limit", 1...1_000_000_000)
+    return ValueParser(
+      parse: { text in
+        switch text {
+        case "unlimited": .unlimited
+        case "thresholds": .thresholds
+        default: number.parse(text).map { .fixed($0) }
+        }
+      },
+      problem: "is no admission limit", remedy: "Give 'unlimited', 'thresholds' or a number of connections")
   }
 }
 
@@ -125,18 +141,4 @@ extension IPAddress {
 
   /// 169.254.0.0/16 (RFC 3927) or fe80::/10.
   var isLinkLocal: Bool { isIPv4 ? ipv4Bits >> 16 == 0xa9fe : isLinkLocalIPv6 }
-}
-
-extension Endpoint {
-  /// Parses `192.0.2.1:80` and `[2001:db8::1]:80`.
-  init?(text: String) {
-    guard let colon = text.lastIndex(of: ":"),
-      let port = ValueParser<UInt16>.port.parse(String(text[text.index(after: colon)...]))
-    else { return nil }
-    var host = text[..<colon]
-    let isBracketed = host.hasPrefix("[") && host.hasSuffix("]")
-    if isBracketed { host = host.dropFirst().dropLast() }
-    guard let address = IPAddress(String(host)), address.isIPv4 != isBracketed else { return nil }
-    self.init(address, port)
-  }
 }

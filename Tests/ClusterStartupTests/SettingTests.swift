@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import ArgumentParser
+import DispatcherCore
+import Foundation
 import Testing
 import Wire
 
@@ -29,12 +31,27 @@ import Wire
     #expect(StartupCommand.helpMessage().contains("--\(setting.rawValue) <"))
   }
 
+  /// docs/operations.md has a line for each setting, with option and key.
+  @Test func everySettingIsDocumented() throws {
+    let path = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appending(path: "../../docs/operations.md")
+    let lines = try String(contentsOf: path.standardized, encoding: .utf8).split(separator: "\n")
+    for setting in Setting.allCases where setting != .roles {
+      #expect(
+        lines.contains { $0.hasPrefix("| ") && $0.contains("`--\(setting.rawValue)` | `\(setting.rawValue)` |") },
+        "\(setting)")
+    }
+    for role in NodeRole.allCases {
+      #expect(lines.contains { $0.hasPrefix("| `\(role.flag)` | `roles: [\(role.rawValue)]` |") }, "\(role)")
+    }
+  }
+
   @Test func optionsReplaceTheFile() throws {
     let file = try SettingsFile.parse("serve: [192.0.2.1, 192.0.2.2]\npolicy: wrr\nt-low: 5", path: "f")
     let options = try StartupCommand.parse(["-D", "-FE", "-fp", "80", "--serve", "192.0.2.3", "--policy", "lc"]).options
     let configuration = try NodeConfiguration(checking: file.overridden(by: options.values))
     #expect(configuration.distributor?.serve == [IPAddress("192.0.2.3")!])
-    #expect(configuration.dispatcher == .here(DispatcherSettings(policy: .lc, tLow: 5, tHigh: 65)))
+    #expect(
+      configuration.dispatcher == .here(DispatcherSettings(policy: .lc, tLow: 5, tHigh: 65, admission: .unlimited)))
   }
 
   @Test(arguments: [
@@ -58,7 +75,7 @@ import Wire
     ("127.0.0.1:+5", nil), (":80", nil), ("", nil), ("host:80", nil),
   ])
   func endpoints(text: String, endpoint: Endpoint?) {
-    #expect(Endpoint(text: text) == endpoint)
+    #expect(Endpoint(text) == endpoint)
   }
 
   @Test(arguments: [

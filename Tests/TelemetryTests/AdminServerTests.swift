@@ -15,7 +15,7 @@ import Wire
       _ = WorkerThread(name: "client") {
         continuation.resume(
           returning: Result { () throws(AdminClient.Failure) in
-            try AdminClient.get(path, from: endpoint, deadline: MonotonicTime.now() + 10_000_000_000)
+            try AdminClient.get(path, from: endpoint, deadline: MonotonicTime.now() + 30_000_000_000)
           })
       }
     }
