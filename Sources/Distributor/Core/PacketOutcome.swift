@@ -6,8 +6,8 @@ internal import Wire
 public enum PacketOutcome: Int, Outcome {
   // MARK: Not a segment (see `WireError`)
   case truncated, badIPHeader, badIPChecksum, fragment, notTCP, badTCPHeader, badTCPChecksum, badTCPOptions
-  /// A source that cannot be answered (unspecified, multicast, broadcast, port 0, or the service itself), or SYN together
-  /// with FIN or RST.
+  /// A source that cannot be answered (unspecified, multicast, broadcast, port 0, or the service itself), an IPv4-mapped
+  /// address in an IPv6 packet, or SYN together with FIN or RST.
   case implausible
   /// To an address or port that is not served.
   case notService
@@ -88,6 +88,7 @@ public enum PacketOutcome: Int, Outcome {
     case .badIPChecksum: self = .badIPChecksum
     case .fragment: self = .fragment
     case .notTCP: self = .notTCP
+    case .mappedAddress, .badSourceAddress: self = .implausible
     case .badTCPHeader: self = .badTCPHeader
     case .badTCPChecksum: self = .badTCPChecksum
     case .badTCPOptions: self = .badTCPOptions
