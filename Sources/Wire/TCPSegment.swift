@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// Why bytes are not a packet that this cluster takes. Each case counts in an outcome of the distributor.
+/// Why bytes are not a packet that this cluster takes. Each case has a counter of its own at the distributor.
 public enum WireError: Error, Hashable, Sendable, CaseIterable {
   /// Shorter than its own headers say.
   case truncated

@@ -14,7 +14,9 @@ struct ClusterTests {
     defer { cluster.stop() }
     for endpoint in cluster.endpoints + cluster.endpoints6 {
       let page = Self.site.pages[7]
-      let curl = try cluster.client.run(["curl", "-sS", "-w", "%{stderr}%{local_port}", "http://\(endpoint)\(page.path)"])
+      let curl = try cluster.client.run([
+        "curl", "-sS", "-w", "%{stderr}%{local_port}", "http://\(endpoint)\(page.path)",
+      ])
       #expect(curl.isSuccess, "\(curl.errorOutput)")
       #expect(curl.standardOutput == Self.site.content(of: page).bytes(from: 0, count: page.size))
     }

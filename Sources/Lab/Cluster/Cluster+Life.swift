@@ -65,8 +65,9 @@ extension Cluster {
   ) throws(LabError) {
     let user = asUser ? ["setpriv", "--reuid=www-data", "--regid=www-data", "--clear-groups"] : []
     let log = "\(run.folder)/\(name.replacing("/", with: "-")).log"
-    let process = try node.namespace.start(
-      name: name, user + command, environment: environment, directory: "/", logFile: log)
+    let process = try LabRun.unlessEnding { () throws(LabError) in
+      try node.namespace.start(name: name, user + command, environment: environment, directory: "/", logFile: log)
+    }
     processes.withLock { $0[name] = process }
   }
 
