@@ -123,6 +123,17 @@ import Wire
     try rig.expectEmptyAfterAll()
   }
 
+  @Test func finBehindAHoleIsLeftToItsRetransmission() throws {
+    let rig = Rig()
+    let client = Client(rig)
+    try client.connect()
+    let n = Client.get.utf8.count
+    #expect(try client.send([.ack, .fin], at: n + 4, "tail").segments.count == 1)
+    let id = try client.request()
+    _ = try rig.decided(id, .backEnd(1))
+    #expect(try rig.accepted(id, by: 1).delivered.isEmpty)
+  }
+
   // MARK: Refusals
 
   @Test func refusalExcludesAndTriesThreeTimes() throws {
@@ -232,6 +243,15 @@ import Wire
     #expect(rig.counters.attemptsStarted > 5)
     try rig.expectEmptyAfterAll()
     #expect(rig.counters.connections[.answered503] == 1)
+  }
+
+  @Test func repeatedAcceptanceDoesNotAbortTheConnection() throws {
+    let rig = Rig()
+    let id = try Client(rig).handOff(to: 3)
+    _ = try rig.accepted(id, by: 3)
+    #expect(try rig.accepted(id, by: 3).isEmpty)
+    #expect(try rig.accepted(id, by: 4) == [.abort(id, backEnd: 4)])
+    #expect(rig.counters.lateAcceptances == 2)
   }
 
   // MARK: Back-end lost

@@ -134,6 +134,13 @@ import Wire
         Step(at: 0, text: "GET / HT", outcome: .dataInOrder, acknowledges: n),
       ], request: head),
     Script(
+      name: "FIN before data that is there",
+      steps: [
+        Step(at: 8, text: "TP/1.0\r\n\r\n", outcome: .dataOutOfOrder, acknowledges: 0),
+        Step(flags: [.ack, .fin], at: 4, outcome: .fin, acknowledges: 0),
+        Step(at: 0, text: "GET / HT", outcome: .dataInOrder, acknowledges: n),
+      ], request: head),
+    Script(
       name: "urgent data is data",
       steps: [Step(flags: [.ack, .urg], at: 0, text: head, outcome: .dataInOrder, acknowledges: n)], request: head),
     Script(

@@ -111,6 +111,7 @@ extension Responder {
     guard let slot = find(id), case .handingOff(let attempt, let asked) = table.slots[slot].phase, asked == backEnd
     else {
       tally.lateAcceptances &+= 1
+      if let slot = find(id), case .tombstone(backEnd) = table.slots[slot].phase { return }
       abort(id, at: backEnd, into: &actions)
       return
     }
