@@ -61,8 +61,6 @@ struct ProgramObject: ~Copyable {
   private static let logExcerpt = 1500
 
   init(_ bytes: [UInt8]) throws(ForwardingPlaneError) {
-    // Everything worth saying is in the error that is thrown; libbpf would write to the standard error output.
-    unsafe libbpf_set_print(nil)
     let log = UnsafeMutableBufferPointer<CChar>.allocate(capacity: 1 << 18)
     unsafe log.initialize(repeating: 0)
     var options = unsafe bpf_object_open_opts()
@@ -118,7 +116,7 @@ struct ProgramObject: ~Copyable {
         }
       }
     } catch {
-      throw .mapsRefused(error, log: "")
+      throw .mapsRefused(error)
     }
   }
 
@@ -139,13 +137,13 @@ struct ProgramObject: ~Copyable {
       _ = try LibBPF.call("bpf_object__load") { unsafe bpf_object__load(object) }
     } catch {
       let said = logEnd()
-      switch error.errno {
-      // The verifier says EACCES when it does not like the program, and then it has written to the log.
-      case EPERM: throw .notPermitted(call: error.call, interface: interface)
-      default:
-        if said.isEmpty { throw .mapsRefused(error, log: "") }
-        throw .programRejected(error, log: said)
+      // Without CAP_PERFMON the verifier prohibits pointer arithmetic that it takes otherwise.
+      if error.errno == EPERM || said.contains(" prohibited") {
+        throw .notPermitted(call: error.call, interface: interface)
       }
+      // The verifier has written to the log, unless the kernel never came to the program.
+      if said.isEmpty { throw .mapsRefused(error) }
+      throw .programRejected(error, log: said)
     }
     guard let program = unsafe bpf_object__find_program_by_name(object, ProgramObject.programName) else {
       preconditionFailure("the embedded BPF object has no program \(ProgramObject.programName)")

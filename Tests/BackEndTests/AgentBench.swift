@@ -59,7 +59,9 @@ final class AgentBench: Sendable {
     var sum = 0.0
     for family in metrics.collect() where family.name == name {
       for sample in family.samples
-      where sample.suffix.isEmpty && labels.allSatisfy({ want in sample.labels.contains { $0.name == want.key && $0.value == want.value } }) {
+      where sample.suffix.isEmpty
+        && labels.allSatisfy({ want in sample.labels.contains { $0.name == want.key && $0.value == want.value } })
+      {
         sum += sample.value
       }
     }
@@ -124,7 +126,9 @@ final class WebServer: Sendable {
   }
 
   var accessLog: String { (try? SystemFile.text(of: "\(directory)/access.log", limit: 64 << 20)) ?? "" }
-  func file(_ name: String) -> [UInt8] { (try? SystemFile.bytes(of: "\(directory)/site/\(name)", limit: 1 << 30)) ?? [] }
+  func file(_ name: String) -> [UInt8] {
+    (try? SystemFile.bytes(of: "\(directory)/site/\(name)", limit: 1 << 30)) ?? []
+  }
 
   deinit {
     process.terminate()

@@ -78,13 +78,17 @@ import Wire
     let down = pattern(3_000_000, seed: 7)
     let up = pattern(2_000_000, seed: 8)
     let started = MonotonicTime.now()
-    let sender = Worker { try server.send(down); try server.shutdownWriting() }
-    let uploader = Worker { try client.send(up); try client.shutdownWriting() }
+    let sender = Worker {
+      try server.send(down); try server.shutdownWriting()
+    }
+    let uploader = Worker {
+      try client.send(up); try client.shutdownWriting()
+    }
     let receiver = Worker {
       let received = try server.receiveAll()
-      #expect(received == up, "upload differs")
+      #expect(same(received, up), "upload differs")
     }
-    #expect(try client.receiveAll() == down, "download differs")
+    #expect(same(try client.receiveAll(), down), "download differs")
     try uploader.join()
     try receiver.join()
     try sender.join()

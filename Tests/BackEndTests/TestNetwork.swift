@@ -25,8 +25,10 @@ final class TestNetwork: Sendable {
     let client = try NetworkNamespace.create("hbe-\(getpid())-\(number)c")
     self.client = client
     node = try NetworkNamespace.create("hbe-\(getpid())-\(number)n")
-    try Command.run(["ip", "link", "add", "eth0", "netns", client.name, "type", "veth", "peer", "eth0", "netns", node.name])
-      .checked()
+    try Command.run([
+      "ip", "link", "add", "eth0", "netns", client.name, "type", "veth", "peer", "eth0", "netns", node.name,
+    ])
+    .checked()
     for (namespace, ipv4, ipv6) in [
       (client, TestNetwork.clientIPv4, TestNetwork.clientIPv6), (node, TestNetwork.nodeIPv4, TestNetwork.nodeIPv6),
     ] {

@@ -17,7 +17,9 @@ final class TestSocket: Sendable {
   init(_ socket: consuming StreamSocket) { self.socket = socket }
 
   /// Connects inside a namespace, from `source` when given.
-  static func connect(in namespace: NetworkNamespace, from source: Endpoint? = nil, to target: Endpoint) throws -> TestSocket {
+  static func connect(in namespace: NetworkNamespace, from source: Endpoint? = nil, to target: Endpoint) throws
+    -> TestSocket
+  {
     let socket = try namespace.perform {
       let socket = try StreamSocket(familyOf: target.address)
       if let source {
@@ -127,3 +129,11 @@ func pattern(_ count: Int, seed: UInt64 = 1) -> [UInt8] {
   }
   return bytes
 }
+
+/// recv with MSG_PEEK of one byte.
+func recvPeek(_ raw: Int32, _ byte: UnsafeMutablePointer<UInt8>) -> Int {
+  unsafe recv(raw, byte, 1, Int32(MSG_PEEK))
+}
+
+/// Equality that a failed check does not try to explain byte by byte.
+func same(_ left: [UInt8], _ right: [UInt8]) -> Bool { left == right }

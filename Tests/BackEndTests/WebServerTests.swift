@@ -26,7 +26,7 @@ import Wire
     }
     try client.send("GET /20m HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
     let (_, body) = try client.receiveResponse()
-    #expect(body == web.file("20m"))
+    #expect(same(body, web.file("20m")))
     #expect(try client.receiveAll().isEmpty, "the server closes after the last answer")
     let local = try client.local
     try client.shutdownWriting()
@@ -66,17 +66,21 @@ import Wire
     let client = try bench.connect()
     let body = pattern(20_000_000, seed: 11)
     try client.send("PUT /put/file HTTP/1.1\r\nHost: x\r\nContent-Length: \(body.count)\r\n\r\n")
+    // The played distributor does not hold packets during the handoff.
+    #expect(eventually { bench.cluster.read { $0.accepted.count == 1 } })
     try client.send(body)
     let (head, _) = try client.receiveResponse()
     #expect(head.hasPrefix("HTTP/1.1 201"), "\(head)")
-    #expect(web.file("put/file") == body)
+    #expect(same(web.file("put/file"), body))
     bench.agent.stop(draining: 0)
     bench.agent.join()
     #expect(throws: SystemError.self, "a connection cut by the agent's end is reset") { _ = try client.receiveAll() }
     #expect(bench.metric("handoff_backend_connections_ended_total", ["outcome": "drained"]) == 1)
   }
 
-  @Test func aKilledServerShowsAsResetAndTheNextHandoffIsRefused() throws {
+  /// The kernel ends a killed server's connections with FIN when it has read everything, with or without a relay: the
+  /// client sees that the body is short.
+  @Test func aServerKilledInAResponseEndsItAndTheNextHandoffIsRefused() throws {
     let bench = try AgentBench()
     let web = try WebServer(bench.network)
     #expect(bench.cluster.isReady())
@@ -84,8 +88,10 @@ import Wire
     try client.send("GET /20m HTTP/1.1\r\nHost: x\r\n\r\n")
     #expect(try client.receive(100_000).count == 100_000)
     web.process.kill()
-    #expect(throws: SystemError.self) { _ = try client.receiveAll() }
-    #expect(eventually { bench.metric("handoff_backend_connections_ended_total", ["outcome": "server_reset"]) == 1 })
+    #expect(try client.receiveAll().count < 19_900_000)
+    try client.shutdownWriting()
+    #expect(
+      eventually { bench.metric("handoff_backend_connections_ended_total", ["outcome": "server_closed_first"]) == 1 })
     let second = try bench.connect()
     try second.send(request)
     #expect(eventually { bench.cluster.read { $0.refused.map(\.1) == [.serverUnreachable] } })
@@ -103,7 +109,7 @@ import Wire
       return client
     }
     let expected = web.file("10k")
-    for client in clients { #expect(try client.receiveResponse().body == expected) }
+    for client in clients { #expect(same(try client.receiveResponse().body, expected)) }
     #expect(eventually { bench.metric("handoff_backend_connections_active") == 1000 })
     for client in clients { try client.send(request) }
     for client in clients { #expect(try client.receiveResponse().head.hasPrefix("HTTP/1.1 200")) }

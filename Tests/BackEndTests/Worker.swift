@@ -25,3 +25,11 @@ final class Worker: Sendable {
     if let error = failure.error.withLock({ $0 }) { throw error }
   }
 }
+
+/// A value behind a lock.
+final class Locked<Value: Sendable>: Sendable {
+  private let storage: Mutex<Value>
+  init(_ value: Value) { storage = Mutex(value) }
+  var value: Value { storage.withLock { $0 } }
+  func change(_ body: (inout sending Value) -> Void) { storage.withLock { body(&$0) } }
+}

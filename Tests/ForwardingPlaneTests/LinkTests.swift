@@ -98,6 +98,25 @@ struct LinkTests {
     #expect(plane.counters()[.toUserSpace] == 0)
   }
 
+  @Test func interfacesAreFoundByNameIndexAndAddress() throws {
+    let interface = try TestInterface()
+    try interface.namespace.run(["ip", "link", "set", "d1", "down"]).checked()
+    try interface.namespace.run(["ip", "addr", "add", "192.0.2.7/24", "dev", "d0"]).checked()
+    let found = try interface.namespace.perform {
+      var netlink = try NetlinkSocket(.route)
+      return [
+        try netlink.interface(named: "d0"), try netlink.interface(interface.index),
+        try netlink.interface(having: IPAddress(ipv4: 0xc000_0207)), try netlink.interface(named: "d1"),
+        try netlink.interface(named: "d2"), try netlink.interface(having: IPAddress(ipv4: 0xc000_0208)),
+      ]
+    }
+    let expected = NetworkInterface(
+      name: "d0", index: interface.index, mac: Addresses.ownMAC, mtu: 9000, isUp: true)
+    #expect(Array(found[..<3]) == [expected, expected, expected])
+    #expect(found[3]?.isUp == false)
+    #expect(Array(found[4...]) == [nil, nil])
+  }
+
   @Test func packetSocketTellsWhatItCannotSend() throws {
     let interface = try TestInterface()
     let index = interface.index
