@@ -19,7 +19,7 @@ struct RunCommand: ParsableCommand {
   var concurrency = 64
 
   @Option(help: "Share of connections that carry several requests.")
-  var keepAlive = 0.25
+  var keepAlive = 0.1
 
   @Option(help: ArgumentHelp("Replay a recorded trace instead of the generated stream.", valueName: "file"))
   var trace: String?

@@ -7,6 +7,10 @@ import Glibc
 public struct FrameTap: ~Copyable, Sendable {
   private let descriptor: OwnedDescriptor
 
+  /// SOL_PACKET and PACKET_OUTGOING of linux/socket.h and linux/if_packet.h.
+  private static let packetLevel: Int32 = 263
+  private static let outgoing: UInt8 = 4
+
   public enum Direction: Sendable {
     /// From the network to this interface.
     case received
@@ -65,7 +69,7 @@ public struct FrameTap: ~Copyable, Sendable {
       }
     }
     guard let count else { return nil }
-    return (count, address.sll_pkttype == 4 /* PACKET_OUTGOING */ ? .sent : .received)
+    return (count, address.sll_pkttype == FrameTap.outgoing ? .sent : .received)
   }
 
   /// Sends one frame; false when the interface's queue is full.
@@ -76,7 +80,7 @@ public struct FrameTap: ~Copyable, Sendable {
         unsafe frame.withUnsafeBytes { unsafe Glibc.send(raw, $0.baseAddress, $0.count, 0) }
       }
       return count != nil
-    } catch where error.errno == ENOBUFS {
+    } catch  where error.errno == ENOBUFS {
       return false
     }
   }
@@ -85,7 +89,7 @@ public struct FrameTap: ~Copyable, Sendable {
   public func lostFrames() -> UInt32 {
     var statistics = tpacket_stats()
     var length = socklen_t(MemoryLayout<tpacket_stats>.size)
-    unsafe getsockopt(raw, 263 /* SOL_PACKET */, Int32(PACKET_STATISTICS), &statistics, &length)
+    unsafe getsockopt(raw, FrameTap.packetLevel, Int32(PACKET_STATISTICS), &statistics, &length)
     return statistics.tp_drops
   }
 

@@ -66,37 +66,6 @@ public struct AccessRecord: Hashable, Sendable {
   }
 }
 
-/// How requests were spread over the back-ends, from the servers' own logs.
-public struct Placement: Sendable {
-  /// Requests by node.
-  public var requests: [String: Int] = [:]
-  /// Requests for a path that had been asked for before.
-  public var repeated = 0
-  /// Those of them that went to the node that had got the path's last request.
-  public var sameNode = 0
-
-  /// Share of repeated requests that went where the same path went before; 1 when nothing was repeated.
-  public var locality: Double { repeated == 0 ? 1 : Double(sameNode) / Double(repeated) }
-
-  /// - Parameter records: each node's log.
-  public init(_ records: [String: [AccessRecord]], counting: (AccessRecord) -> Bool) {
-    var all: [(node: String, record: AccessRecord)] = []
-    for (node, list) in records {
-      let counted = list.filter(counting)
-      requests[node] = counted.count
-      all += counted.map { (node, $0) }
-    }
-    all.sort { $0.record.time < $1.record.time }
-    var last: [String: String] = [:]
-    for (node, record) in all {
-      if let before = last.updateValue(node, forKey: record.path) {
-        repeated += 1
-        if before == node { sameNode += 1 }
-      }
-    }
-  }
-}
-
 extension Cluster {
   /// All servers' logs by node.
   public func accessRecords() throws(LabError) -> [String: [AccessRecord]] {

@@ -24,7 +24,7 @@ public struct Demonstration: Sendable {
     progress("lab \(cluster.run.id) is up: clients dial \(cluster.endpoints.map { "\($0)" }.joined(separator: ", "))")
 
     let fronts = cluster.nodes.filter { $0.service != nil }
-    let metricsBefore = try cluster.frontMetrics()
+    let metricsBefore = try cluster.settledMetrics()
     let processorBefore = try ProcessorTime.now(of: cluster)
     var counters: [ResponseCounter] = []
     for front in fronts {
@@ -44,7 +44,7 @@ public struct Demonstration: Sendable {
       if front.web == nil { responses.leavingBytes += count.leavingBytes }
       responses.lostFrames += count.lostFrames
     }
-    let metrics = try cluster.frontMetrics().since(metricsBefore)
+    let metrics = try cluster.settledMetrics().since(metricsBefore)
     progress("stopping the cluster")
     let leftovers = cluster.stop()
     return DemonstrationResult(
@@ -80,9 +80,24 @@ extension Cluster {
   /// Metrics of all distributors and of the dispatcher together.
   func frontMetrics() throws(LabError) -> Metrics {
     guard plan.front == .handoff else { return Metrics(parsing: "") }
-    var all: [Metrics] = []
-    for node in nodes { all.append(try metrics(of: node)) }
+    var all: [String: Metrics] = [:]
+    for node in nodes { all[node.name] = try metrics(of: node) }
     return Metrics.merging(all)
+  }
+
+  /// Metrics once handoffs have come to rest: event loops publish their counters every 50 ms.
+  func settledMetrics() throws(LabError) -> Metrics {
+    let name = "handoff_distributor_handoffs_total"
+    var last = try frontMetrics()
+    var agreements = 0
+    let deadline = MonotonicTime.now() &+ 10_000_000_000
+    while agreements < 3, MonotonicTime.now() < deadline {
+      Poll.pause(milliseconds: 60)
+      let next = try frontMetrics()
+      agreements = next[name] == last[name] ? agreements + 1 : 0
+      last = next
+    }
+    return last
   }
 
   /// The servers' logs, once they hold `expected` answered requests of the site; servers write them late.

@@ -60,7 +60,9 @@ public struct DemonstrationResult: Sendable {
       let share = decimal(100 * Double(count) / Double(total), 1)
       rows.append(("share of \(node.name) (\(server.rawValue))", "\(share) % (\(count))"))
     }
-    rows.append(("locality", "\(decimal(placement.locality, 3)) of \(placement.repeated) repeated requests"))
+    for (name, locality) in [("locality", placement.all), ("locality of first requests", placement.first)] {
+      rows.append((name, "\(decimal(locality.share, 3)) of \(locality.repeated) repeated"))
+    }
     if plan.front != .direct { rows.append(("response bytes across the front", "\(frontResponseBytes)")) }
     if let median = handoffMicroseconds(0.5), let high = handoffMicroseconds(0.99) {
       rows.append(("handoff latency", "p50 \(median) us, p99 \(high) us"))
@@ -86,7 +88,7 @@ public struct DemonstrationResult: Sendable {
     let summary = Summary(
       front: plan.front.rawValue, requests: report.requests, failures: report.failed, connections: report.connections,
       bytes: report.bytes, handoffs: handoffs, frontResponseBytes: frontResponseBytes,
-      locality: rounded(placement.locality), shares: placement.requests,
+      locality: rounded(placement.all.share), localityFirst: rounded(placement.first.share), shares: placement.requests,
       handoffUsP50: handoffMicroseconds(0.5) ?? 0, handoffUsP99: handoffMicroseconds(0.99) ?? 0,
       firstByteUsP50: report.firstByteTime.quantile(0.5), firstByteUsP99: report.firstByteTime.quantile(0.99),
       seconds: rounded(report.seconds), cpuSeconds: processor.roles.mapValues { rounded($0) },
@@ -110,6 +112,7 @@ public struct DemonstrationResult: Sendable {
     var handoffs: Int
     var frontResponseBytes: Int
     var locality: Double
+    var localityFirst: Double
     var shares: [String: Int]
     var handoffUsP50: Int
     var handoffUsP99: Int

@@ -27,21 +27,40 @@ public struct Metrics: Sendable {
     }.reduce(0) { $0 + $1.value }
   }
 
-  /// Samples of several processes together.
-  public static func merging(_ all: [Metrics]) -> Metrics {
+  /// Samples of several processes together, each with its process' name as label `node`.
+  public static func merging(_ all: [String: Metrics]) -> Metrics {
     var result = Metrics(parsing: "")
-    result.samples = all.flatMap(\.samples)
+    for (node, metrics) in all {
+      result.samples += metrics.samples.map { sample in
+        var sample = sample
+        sample.labels["node"] = node
+        return sample
+      }
+    }
     return result
   }
 
-  /// What was counted since an earlier scrape.
+  /// What was counted since an earlier scrape of the same processes.
   public func since(_ earlier: Metrics) -> Metrics {
+    var before: [Key: Double] = [:]
+    for sample in earlier.samples { before[Key(sample), default: 0] += sample.value }
     var result = self
     result.samples = samples.map { sample in
-      let before = earlier[sample.name, sample.labels]
-      return Sample(name: sample.name, labels: sample.labels, value: sample.value - before)
+      var sample = sample
+      sample.value -= before[Key(sample)] ?? 0
+      return sample
     }
     return result
+  }
+
+  private struct Key: Hashable {
+    var name: String
+    var labels: [String: String]
+
+    init(_ sample: Sample) {
+      name = sample.name
+      labels = sample.labels
+    }
   }
 
   /// Quantile of a histogram in its own unit, interpolated within the bucket; nil without observations.
