@@ -99,14 +99,15 @@ import Wire
     _ = server
   }
 
-  @Test func tenThousandConnections() throws {
-    _ = try DescriptorLimit.raise()
+  @Test func asManyConnectionsAsDescriptorsAllow() throws {
+    // Two descriptors at the agent and one at the client, all in this process.
+    let count = min(10_000, (Int(clamping: try DescriptorLimit.raise().soft) - 500) / 3)
     let bench = try AgentBench()
     let web = try WebServer(bench.network)
     #expect(bench.cluster.isReady())
     let resident = ProcessUsage.current().residentBytes
     var clients: [TestSocket] = []
-    for index in 0..<10_000 {
+    for index in 0..<count {
       let client = try bench.connect(isIPv4: index % 2 == 0)
       try client.send("GET /10k HTTP/1.1\r\nHost: x\r\n\r\n")
       clients.append(client)
@@ -114,10 +115,10 @@ import Wire
     let expected = web.file("10k")
     var good = 0
     for client in clients { good += same(try client.receiveResponse().body, expected) ? 1 : 0 }
-    #expect(good == 10_000)
-    #expect(eventually { bench.metric("handoff_backend_connections_active") == 10_000 })
+    #expect(good == count)
+    #expect(eventually { bench.metric("handoff_backend_connections_active") == count })
     print(
-      "FIGURE 10000 open: \((ProcessUsage.current().residentBytes - resident) >> 10) KiB more resident (test and agent)"
+      "FIGURE \(count) open: \((ProcessUsage.current().residentBytes - resident) >> 10) KiB more resident (test and agent)"
     )
     for client in clients { try client.shutdownWriting() }
     for client in clients { #expect(try client.receiveAll().isEmpty) }
