@@ -31,6 +31,8 @@ let package = Package(
     .library(name: "Dispatcher", targets: ["Dispatcher"]),
     .library(name: "DistributorCore", targets: ["DistributorCore"]),
     .library(name: "LinuxKernel", targets: ["LinuxKernel"]),
+    .library(name: "ControlChannel", targets: ["ControlChannel"]),
+    .library(name: "Telemetry", targets: ["Telemetry"]),
     .library(name: "Lab", targets: ["Lab"]),
   ],
   dependencies: [
@@ -69,11 +71,14 @@ let package = Package(
     .target(
       name: "ForwardingPlane", dependencies: ["CForwardingPlane", "Clibbpf", "Handoff", "LinuxKernel", "Wire"],
       exclude: ["BPF"], swiftSettings: strict, plugins: ["CompileBPF"]),
-    .target(name: "Telemetry", dependencies: ["LinuxKernel", logging, flyingFox], swiftSettings: strict),
+    .target(name: "Telemetry", dependencies: ["LinuxKernel", "Wire", logging, flyingFox], swiftSettings: strict),
     .target(
       name: "ControlChannel", dependencies: ["LinuxKernel", "ControlProtocol", "Handoff", "Wire"], swiftSettings: strict),
     .target(
-      name: "Dispatcher", dependencies: ["DispatcherCore", "ControlChannel", "LinuxKernel", "Telemetry", logging],
+      name: "Dispatcher",
+      dependencies: [
+        "DispatcherCore", "ControlChannel", "ControlProtocol", "LinuxKernel", "Telemetry", "Wire", logging,
+      ],
       path: "Sources/Dispatcher/Service", swiftSettings: strict),
     .target(
       name: "Distributor",
@@ -87,13 +92,17 @@ let package = Package(
       path: "Sources/BackEnd/Service", swiftSettings: strict),
     .executableTarget(
       name: "ClusterStartup",
-      dependencies: ["Dispatcher", "Distributor", "BackEnd", "Telemetry", "LinuxKernel", argumentParser, logging, yams],
+      dependencies: [
+        "Dispatcher", "DispatcherCore", "Distributor", "BackEnd", "Telemetry", "LinuxKernel", "Wire", argumentParser,
+        logging, yams,
+      ],
       swiftSettings: strict),
-    .executableTarget(name: "ClusterControl", dependencies: [argumentParser], swiftSettings: strict),
+    .executableTarget(
+      name: "ClusterControl", dependencies: ["LinuxKernel", "Telemetry", "Wire", argumentParser], swiftSettings: strict),
 
     // MARK: Lab: a cluster in network namespaces
     .target(name: "Lab", dependencies: ["LinuxKernel", "Wire"], swiftSettings: strict),
-    .executableTarget(name: "LabTool", dependencies: ["Lab", argumentParser], swiftSettings: strict),
+    .executableTarget(name: "LabTool", dependencies: ["Lab", "LinuxKernel", argumentParser], swiftSettings: strict),
 
     // MARK: BPF programs are compiled by the toolchain's clang and embedded
     .executableTarget(name: "BPFEmbed", swiftSettings: strict),
@@ -103,9 +112,17 @@ let package = Package(
     .testTarget(name: "WireTests", dependencies: ["Wire"], swiftSettings: strict),
     .testTarget(name: "HTTPHeadTests", dependencies: ["HTTPHead"], swiftSettings: strict),
     .testTarget(name: "ControlProtocolTests", dependencies: ["ControlProtocol", "Handoff"], swiftSettings: strict),
-    .testTarget(name: "DispatcherCoreTests", dependencies: ["DispatcherCore"], swiftSettings: strict),
-    .testTarget(name: "DispatcherTests", dependencies: ["Dispatcher", "ControlChannel"], swiftSettings: strict),
-    .testTarget(name: "DistributorCoreTests", dependencies: ["DistributorCore"], swiftSettings: strict),
+    .testTarget(
+      name: "DispatcherCoreTests", dependencies: ["DispatcherCore", "ControlProtocol", "Wire"], swiftSettings: strict),
+    .testTarget(
+      name: "DispatcherTests",
+      dependencies: ["Dispatcher", "DispatcherCore", "ControlChannel", "ControlProtocol", "LinuxKernel", "Wire"],
+      swiftSettings: strict),
+    .testTarget(
+      name: "DistributorTests", dependencies: ["Distributor", "ControlProtocol", "Wire"], swiftSettings: strict),
+    .testTarget(
+      name: "DistributorCoreTests", dependencies: ["DistributorCore", "HTTPHead", "Handoff", "Wire"],
+      swiftSettings: strict),
     .testTarget(name: "BackEndTests", dependencies: ["BackEnd", "BackEndCore", "Lab"], swiftSettings: strict),
     .testTarget(name: "LinuxKernelTests", dependencies: ["LinuxKernel", "Lab"], swiftSettings: strict),
     .testTarget(
@@ -115,8 +132,14 @@ let package = Package(
       name: "ForwardingPlaneTests",
       dependencies: ["ForwardingPlane", "CForwardingPlane", "Clibbpf", "CLinux", "Handoff", "LinuxKernel", "Wire", "Lab"],
       swiftSettings: strict),
-    .testTarget(name: "TelemetryTests", dependencies: ["Telemetry"], swiftSettings: strict),
-    .testTarget(name: "ClusterStartupTests", dependencies: ["ClusterStartup"], swiftSettings: strict),
+    .testTarget(
+      name: "TelemetryTests", dependencies: ["Telemetry", "LinuxKernel", "Wire", logging], swiftSettings: strict),
+    .testTarget(
+      name: "ClusterStartupTests",
+      dependencies: [
+        "ClusterStartup", "ClusterControl", "DispatcherCore", "LinuxKernel", "Telemetry", "Wire", argumentParser, logging,
+      ],
+      exclude: ["Golden"], swiftSettings: strict),
     .testTarget(name: "LabTests", dependencies: ["Lab"], swiftSettings: strict),
     .testTarget(name: "IntegrationTests", dependencies: ["Lab", "Wire", "LinuxKernel"], swiftSettings: strict),
   ],

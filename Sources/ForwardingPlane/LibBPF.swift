@@ -16,6 +16,13 @@ enum LibBPF {
       throw SystemError("\(name)", errno: -result)
     }
   }
+
+  /// What an options struct of libbpf says as its own size: up to the end of its last field. libbpf refuses bytes behind
+  /// it that are not zero, and Swift does not keep padding zero.
+  static func size<Options>(through last: PartialKeyPath<Options>, bytes: Int) -> Int {
+    guard let offset = MemoryLayout<Options>.offset(of: last) else { preconditionFailure("not a stored field") }
+    return offset + bytes
+  }
 }
 
 /// A descriptor with several users; closed when the last one goes.

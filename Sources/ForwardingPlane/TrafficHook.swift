@@ -15,6 +15,8 @@ struct TrafficHook: Hashable, Sendable {
   static let priority: UInt32 = 19521
 
   init(interface name: String) throws(ForwardingPlaneError) {
+    // Everything worth saying is in the errors that are thrown; libbpf would write to the standard error output.
+    unsafe libbpf_set_print(nil)
     let index = unsafe if_nametoindex(name)
     guard index != 0 else { throw .noSuchInterface(name) }
     self.interface = name
@@ -23,7 +25,7 @@ struct TrafficHook: Hashable, Sendable {
 
   private func hook(_ point: bpf_tc_attach_point = BPF_TC_INGRESS) -> bpf_tc_hook {
     var hook = bpf_tc_hook()
-    hook.sz = MemoryLayout<bpf_tc_hook>.size
+    hook.sz = LibBPF.size(through: \bpf_tc_hook.parent, bytes: 4)
     hook.ifindex = index
     hook.attach_point = point
     return hook
@@ -31,7 +33,7 @@ struct TrafficHook: Hashable, Sendable {
 
   private func options() -> bpf_tc_opts {
     var options = bpf_tc_opts()
-    options.sz = MemoryLayout<bpf_tc_opts>.size
+    options.sz = LibBPF.size(through: \bpf_tc_opts.priority, bytes: 4)
     options.handle = TrafficHook.handle
     options.priority = TrafficHook.priority
     return options

@@ -50,6 +50,11 @@ public struct DescriptorLimit: Sendable, Hashable {
   public var soft: UInt64
   public var hard: UInt64
 
+  public init(soft: UInt64, hard: UInt64) {
+    self.soft = soft
+    self.hard = hard
+  }
+
   public static func current() -> DescriptorLimit {
     var limit = rlimit()
     unsafe getrlimit(__rlimit_resource_t(7), &limit)

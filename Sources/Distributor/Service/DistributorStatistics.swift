@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import DistributorCore
+import LinuxKernel
 import Telemetry
 
 /// What one worker counts beside the responder's own counters; copied out for scrapes.
@@ -38,6 +39,8 @@ extension DistributorWorker {
     statistics.openConnections = core.responder.openConnections
     statistics.liveFlows = flows.active
     shared.statistics[index].publish(statistics)
+    // The wall clock may have been set; the responder only needs seconds.
+    core.responder.setClock(secondsSince1970: UInt64(max(0, WallClock.microseconds() / 1_000_000)), now: core.now)
     isUnpublished = false
     publishAt = core.now + DistributorWorker.publishInterval
   }

@@ -1,0 +1,45 @@
+// swift-tools-version: 6.2
+// SPDX-License-Identifier: Apache-2.0
+
+import PackageDescription
+
+/// The settings of the main package: strict memory safety, and a warning is an error.
+let strict: [SwiftSetting] = [
+  .strictMemorySafety(),
+  .treatAllWarnings(as: .error),
+  .enableUpcomingFeature("ExistentialAny"),
+  .enableUpcomingFeature("InternalImportsByDefault"),
+  .enableUpcomingFeature("MemberImportVisibility"),
+]
+
+let package = Package(
+  name: "handoff-bench",
+  products: [
+    .executable(name: "bench-decisions", targets: ["DecisionBench"]),
+    .executable(name: "simulate", targets: ["Simulate"]),
+  ],
+  dependencies: [
+    .package(name: "handoff", path: ".."), .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+  ],
+  targets: [
+    .executableTarget(
+      name: "DecisionBench",
+      dependencies: [
+        .product(name: "DispatcherCore", package: "handoff"), .product(name: "ControlProtocol", package: "handoff"),
+        .product(name: "Dispatcher", package: "handoff"), .product(name: "ControlChannel", package: "handoff"),
+        .product(name: "LinuxKernel", package: "handoff"), .product(name: "Telemetry", package: "handoff"),
+        .product(name: "Wire", package: "handoff"), .product(name: "Logging", package: "swift-log"),
+      ], swiftSettings: strict),
+    .target(
+      name: "Simulator",
+      dependencies: [
+        .product(name: "DispatcherCore", package: "handoff"), .product(name: "ControlProtocol", package: "handoff"),
+        .product(name: "Wire", package: "handoff"),
+      ], swiftSettings: strict),
+    .executableTarget(name: "Simulate", dependencies: ["Simulator"], swiftSettings: strict),
+    .testTarget(
+      name: "SimulatorTests",
+      dependencies: ["Simulator", .product(name: "DispatcherCore", package: "handoff")], swiftSettings: strict),
+  ],
+  swiftLanguageModes: [.v6]
+)

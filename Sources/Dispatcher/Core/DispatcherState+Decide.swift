@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import ControlProtocol
+
+extension DispatcherState {
+  /// One request: an answer at once, or a place in the queue.
+  @inline(__always)
+  mutating func decideOrQueue(
+    _ request: DecisionRequest, from peer: PeerID, now: UInt64, _ actions: inout [Action]
+  ) {
+    counters.requests &+= 1
+    // Whoever waits already was served as far as there was room, so this one overtakes only requests of full pools.
+    if let decision = decide(request, now: now) {
+      actions.append(.answer(peer, decision))
+      return
+    }
+    enqueue(request, from: peer, now: now, &actions)
+  }
+
+  /// nil when the cluster, or every node that may take the request, has no room now.
+  @inline(__always)
+  private mutating func decide(_ request: DecisionRequest, now: UInt64) -> Decision? {
+    let eligible = eligible(pool: request.pool)
+    var candidates = eligible
+    if let excluded = request.excluded { candidates = candidates.subtracting(BackEndDirectory.set(excluded)) }
+    if candidates.isEmpty {
+      counters.noBackEnd &+= 1
+      return Decision(id: request.id, outcome: .noBackEnd)
+    }
+    candidates = candidates.subtracting(loads.full)
+    guard !candidates.isEmpty, loads.total < admissionLimit else { return nil }
+    let key = BackEndDirectory.key(request.target, pool: request.pool)
+    let (choice, slot, policyRequest) = choose(key, candidates: candidates, eligible: eligible, now: now)
+    if policy.usesTargetTable { remember(choice, key, slot) }
+    policy.commit(choice, policyRequest, loads)
+    loads.assign(choice.index)
+    counters.assigned[Int(choice.reason.rawValue)] &+= 1
+    return Decision(id: request.id, outcome: .assigned(BackEndID(UInt16(truncatingIfNeeded: choice.index))))
+  }
+
+  /// Asks the policy; changes nothing. `explain` uses it too.
+  @inline(__always)
+  func choose(
+    _ key: UInt64, candidates: BackEndSet, eligible: BackEndSet, now: UInt64
+  ) -> (Policy.Choice, TargetTable.Slot, Policy.Request) {
+    var slot = TargetTable.Slot(index: 0, isFound: false)
+    if policy.usesTargetTable { slot = table.find(key) }
+    let request = Policy.Request(
+      target: key, candidates: candidates, eligible: eligible, mapping: slot.isFound ? table.mapping(at: slot) : nil,
+      tick: TargetTable.Tick.at(now))
+    return (policy.choose(request, loads), slot, request)
+  }
+
+  /// Writes what the policy wants of the target table.
+  @inline(__always)
+  mutating func remember(_ choice: Policy.Choice, _ key: UInt64, _ slot: TargetTable.Slot) {
+    if slot.isFound {
+      table.touch(slot)
+      if let mapping = choice.mapping { table.update(slot, mapping) }
+    } else if let mapping = choice.mapping {
+      table.insert(key, at: slot, mapping)
+    }
+  }
+
+  /// Eligible nodes of a pool; an unknown pool has none.
+  @inline(__always)
+  func eligible(pool: UInt16) -> BackEndSet {
+    if pool == 0 { return loads.eligible }
+    for index in parameters.pools.indices where parameters.pools[index].number == pool {
+      return poolMembers[index].intersection(loads.eligible)
+    }
+    return BackEndSet()
+  }
+
+  // MARK: Queue
+
+  private mutating func enqueue(
+    _ request: DecisionRequest, from peer: PeerID, now: UInt64, _ actions: inout [Action]
+  ) {
+    if queue.append(request, from: peer, deadline: now + parameters.queueDeadline) {
+      counters.enqueued &+= 1
+      return
+    }
+    counters.overloadedByFullQueue &+= 1
+    actions.append(.answer(peer, Decision(id: request.id, outcome: .overloaded)))
+  }
+
+  /// How many waiting requests may be passed over because their own pool is full.
+  private static var passOver: Int { 64 }
+
+  /// Room may have come: decides for whoever waits, oldest first.
+  mutating func serveQueue(now: UInt64, _ actions: inout [Action]) {
+    guard !queue.isEmpty else { return }
+    var passed = 0
+    for offset in queue.offsets {
+      guard let waiting = queue[offset] else { continue }
+      if let decision = decide(waiting.request, now: now) {
+        actions.append(.answer(waiting.peer, decision))
+        queue.remove(at: offset)
+      } else {
+        passed += 1
+        if loads.total >= admissionLimit || passed > DispatcherState.passOver { break }
+      }
+    }
+    queue.compact()
+  }
+
+  /// Answers those whose time is over.
+  mutating func expireQueue(now: UInt64, _ actions: inout [Action]) {
+    for offset in queue.offsets {
+      guard let waiting = queue[offset] else { continue }
+      if waiting.deadline > now { break }
+      queue.remove(at: offset)
+      counters.overloadedByDeadline &+= 1
+      actions.append(.answer(waiting.peer, Decision(id: waiting.request.id, outcome: .overloaded)))
+    }
+    queue.compact()
+  }
+
+  /// Forgets the requests of a distributor that is gone.
+  mutating func abandonQueue(of peer: PeerID) {
+    for offset in queue.offsets where queue[offset]?.peer == peer {
+      queue.remove(at: offset)
+      counters.abandoned &+= 1
+    }
+    queue.compact()
+  }
+}
+
+/// Helpers of decisions that need no state.
+enum BackEndDirectory {
+  /// The set of one back-end; empty for a number that no back-end can have.
+  @inline(__always)
+  static func set(_ id: BackEndID) -> BackEndSet {
+    Int(id.rawValue) < BackEndSet.capacity ? BackEndSet(id) : BackEndSet()
+  }
+
+  /// A target has a mapping of its own in each pool.
+  @inline(__always)
+  static func key(_ target: UInt64, pool: UInt16) -> UInt64 {
+    pool == 0 ? target : HashRing.mix(target ^ (UInt64(pool) &* 0x9e37_79b9_7f4a_7c15))
+  }
+}

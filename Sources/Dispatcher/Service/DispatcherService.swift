@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import ControlProtocol
+public import DispatcherCore
+internal import LinuxKernel
+public import Logging
+internal import Synchronization
+public import Telemetry
+public import Wire
+
+/// Starts the dispatcher role.
+public enum DispatcherService {
+  /// Listens and starts the dispatcher's one thread.
+  ///
+  /// - Throws: when the address cannot be listened at or the process is out of descriptors.
+  public static func start(
+    _ configuration: DispatcherConfiguration, metrics: MetricsRegistry, logger: Logger
+  ) throws(StartupFailure) -> DispatcherRole {
+    let shared = DispatcherShared()
+    let loop = try makeLoop(configuration, shared, logger)
+    let endpoint = loop.endpoint
+    let seat = Mutex<DispatcherLoop?>(loop)
+    metrics.register { DispatcherMetrics.families(shared.published.read()) }
+    let thread = WorkerThread(name: "dispatcher") {
+      guard var loop = seat.withLock({ $0.take() }) else { return }
+      loop.run()
+    }
+    logger.info(
+      "dispatcher listens", metadata: ["at": "\(endpoint)", "policy": "\(configuration.parameters.policy.name)"])
+    return DispatcherRole(endpoint: endpoint, shared: shared, thread: thread)
+  }
+
+  private static func makeLoop(
+    _ configuration: DispatcherConfiguration, _ shared: DispatcherShared, _ logger: Logger
+  ) throws(StartupFailure) -> DispatcherLoop {
+    do {
+      return try DispatcherLoop(configuration, shared, logger)
+    } catch {
+      throw StartupFailure(
+        "The dispatcher cannot listen at \(configuration.listen): \(error)",
+        remedy: error.call == "bind"
+          ? "Stop the process that uses the port, or choose another one on every node"
+          : "Check that the address belongs to this node and that the descriptor limit is not reached")
+    }
+  }
+}
+
+/// A dispatcher that runs.
+public final class DispatcherRole: RunningRole {
+  /// Where it listens; tells the port when the configuration left it to the kernel.
+  public let endpoint: Endpoint
+  private let shared: DispatcherShared
+  private let thread: WorkerThread
+
+  init(endpoint: Endpoint, shared: DispatcherShared, thread: WorkerThread) {
+    self.endpoint = endpoint
+    self.shared = shared
+    self.thread = thread
+  }
+
+  public var name: String { "dispatcher" }
+
+  public func health() -> RoleHealth {
+    let snapshot = shared.published.read()
+    if shared.isStopping { return .draining }
+    return snapshot.backEnds.contains { $0.state == .up } ? .ready : .waiting("for a server node to register")
+  }
+
+  /// What the dispatcher counted and knows, at most 50 ms old.
+  public var snapshot: DispatcherSnapshot { shared.published.read() }
+
+  /// Tells every node goodbye and ends. There is nothing to drain: connections do not pass through the dispatcher.
+  public func stop(draining seconds: Double) { shared.stop() }
+
+  public func join() { thread.join() }
+
+  /// Asks where a request would go now and why; answered by the dispatcher's own thread with the same code that decides.
+  /// `reply` is not called when the dispatcher ends first.
+  ///
+  /// - Parameter target: `TargetHash` of the target.
+  public func explain(
+    target: UInt64, client: IPAddress, pool: UInt16 = 0, _ reply: @escaping @Sendable (Explanation) -> Void
+  ) {
+    shared.ask(.explain(target: target, client: client, pool: pool, reply))
+  }
+
+  /// Asks for the most used targets, most used first: hash, uses, back-ends. Looks at the whole target table, about 5 ms
+  /// per million targets, during which nothing is decided.
+  public func hottestTargets(_ limit: Int, _ reply: @escaping @Sendable ([HotTarget]) -> Void) {
+    shared.ask(.hottestTargets(limit, reply))
+  }
+}
+
+/// What the dispatcher's thread shares with others.
+final class DispatcherShared: Sendable {
+  enum Query: Sendable {
+    case explain(target: UInt64, client: IPAddress, pool: UInt16, @Sendable (Explanation) -> Void)
+    case hottestTargets(Int, @Sendable ([HotTarget]) -> Void)
+  }
+
+  private struct Inbox: Sendable {
+    var queries: [Query] = []
+    var isStopping = false
+    var wakeUp: WakeUp?
+  }
+
+  let published = Published(DispatcherSnapshot())
+  private let inbox = Mutex(Inbox())
+
+  func attach(_ wakeUp: WakeUp) { inbox.withLock { $0.wakeUp = wakeUp } }
+
+  var isStopping: Bool { inbox.withLock { $0.isStopping } }
+
+  func ask(_ query: Query) {
+    inbox.withLock {
+      $0.queries.append(query)
+      $0.wakeUp?.signal()
+    }
+  }
+
+  func stop() {
+    inbox.withLock {
+      $0.isStopping = true
+      $0.wakeUp?.signal()
+    }
+  }
+
+  func takeQueries() -> [Query] {
+    inbox.withLock { inbox in
+      defer { inbox.queries = [] }
+      return inbox.queries
+    }
+  }
+}

@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import DistributorCore
+import Handoff
+import Testing
+import Wire
+
+/// A segment as the client or a back-end would see it.
+struct Sent: Equatable, CustomStringConvertible {
+  var segment: TCPSegment
+  var payload: [UInt8]
+
+  /// - Parameter verifying: false for packets that only pass through.
+  init(_ bytes: [UInt8], verifying: Bool = true) throws {
+    let parsed = try TCPSegment.parse(bytes.span, verifyingChecksums: verifying)
+    segment = parsed.segment
+    payload = Array(bytes[parsed.payload])
+  }
+
+  var text: String { String(decoding: payload, as: UTF8.self) }
+  var description: String {
+    "\(segment.flags.names) seq \(segment.sequence) ack \(segment.acknowledgment) win \(segment.window) len \(payload.count)"
+  }
+}
+
+/// An action with the bytes it refers to.
+enum Event: Equatable {
+  case transmit(Sent)
+  case decide(HandoffID, target: UInt64, client: IPAddress, excluded: UInt16?)
+  case handOff(HandoffID, backEnd: UInt16, TCPSnapshot, request: String)
+  case abort(HandoffID, backEnd: UInt16)
+  case established(HandoffID, FlowTuple, SequenceNumber, backEnd: UInt16)
+  case deliver(Sent, backEnd: UInt16)
+  case returned(UInt16)
+  case unknown([UInt8])
+}
+
+extension Event {
+  init(_ action: Action, _ bytes: [UInt8]) throws {
+    switch action {
+    case .transmit(let range): self = .transmit(try Sent(Array(bytes[range])))
+    case .decide(let id, let target, let client, let excluded):
+      self = .decide(id, target: target, client: client, excluded: excluded)
+    case .handOff(let id, let backEnd, let snapshot, let request):
+      self = .handOff(id, backEnd: backEnd, snapshot, request: String(decoding: bytes[request], as: UTF8.self))
+    case .abortHandoff(let id, let backEnd): self = .abort(id, backEnd: backEnd)
+    case .flowEstablished(let id, let flow, let initial, let backEnd, requestedAt: _):
+      self = .established(id, flow, initial, backEnd: backEnd)
+    case .deliver(let range, let backEnd):
+      self = .deliver(try Sent(Array(bytes[range]), verifying: false), backEnd: backEnd)
+    case .returnAssignment(let backEnd): self = .returned(backEnd)
+    case .unknownFlow(let range): self = .unknown(Array(bytes[range]))
+    }
+  }
+}
+
+/// A responder with a clock that the test owns. Whatever it does is checked against the sums of the counters.
+final class Rig {
+  static let service4 = Endpoint(IPAddress(ipv4: 0x0a4d_0064), 80)
+  static let service6 = Endpoint(IPAddress(high: 0x2001_0db8_0000_0000, low: 0x64), 80)
+  static let targetKey = KeyedHash(1, 2)
+  static let second: UInt64 = 1_000_000_000
+
+  private var responder: Responder
+  private var actions = ActionList()
+  private(set) var now: UInt64 = 5_000 * second
+
+  init(_ adjust: (inout ResponderConfiguration) -> Void = { _ in }) {
+    var configuration = ResponderConfiguration(targetKey: Rig.targetKey)
+    configuration.maximumConnections = 64
+    adjust(&configuration)
+    var generator = SplitMix(seed: 42)
+    responder = Responder(
+      configuration: configuration, keys: ResponderKeys(using: &generator), services: [Rig.service4, Rig.service6],
+      now: now)
+  }
+
+  var counters: ResponderCounters { responder.counters }
+  var nextDeadline: UInt64? { responder.nextDeadline }
+  var openConnections: Int { responder.openConnections }
+
+  func receive(_ packet: [UInt8]) throws -> [Event] {
+    responder.receive(packet.span, now: now, into: &actions)
+    return try take()
+  }
+
+  func decided(_ id: HandoffID, _ outcome: DecisionOutcome) throws -> [Event] {
+    responder.decided(id, outcome, now: now, into: &actions)
+    return try take()
+  }
+
+  func accepted(_ id: HandoffID, by backEnd: UInt16) throws -> [Event] {
+    responder.handoffAccepted(id, by: backEnd, now: now, into: &actions)
+    return try take()
+  }
+
+  func refused(_ id: HandoffID, _ reason: HandoffRefusal) throws -> [Event] {
+    responder.handoffRefused(id, reason, now: now, into: &actions)
+    return try take()
+  }
+
+  func lost(_ backEnd: UInt16) throws -> [Event] {
+    responder.backEndLost(backEnd, now: now, into: &actions)
+    return try take()
+  }
+
+  func refuseUnknown(_ packet: [UInt8]) throws -> [Event] {
+    responder.refuseUnknown(packet.span, now: now, into: &actions)
+    return try take()
+  }
+
+  func stopAccepting() { responder.stopAccepting() }
+  func setClock(_ seconds: UInt64) { responder.setClock(secondsSince1970: seconds, now: now) }
+
+  /// Lets time pass, firing timers when they are due.
+  func pass(seconds: Double) throws -> [Event] { try pass(nanoseconds: UInt64(seconds * 1e9)) }
+
+  func pass(nanoseconds: UInt64) throws -> [Event] {
+    let end = now + nanoseconds
+    var events: [Event] = []
+    while let deadline = responder.nextDeadline, deadline <= end {
+      now = max(now, deadline)
+      responder.tick(now: now, into: &actions)
+      events += try take()
+    }
+    now = end
+    responder.tick(now: now, into: &actions)
+    return try events + take()
+  }
+
+  private func take() throws -> [Event] {
+    defer { actions.removeAll() }
+    #expect(responder.counters.agrees, "the sums of the counters disagree: \(responder.counters)")
+    let bytes = actions.bytes
+    var events: [Event] = []
+    for action in actions.actions { events.append(try Event(action, bytes)) }
+    return events
+  }
+
+  /// Waits until every entry has gone and checks that nothing is left.
+  func expectEmptyAfterAll(_ comment: String = "", sourceLocation: SourceLocation = #_sourceLocation) throws {
+    _ = try pass(seconds: 120)
+    let left = counters
+    #expect(
+      left.entries == 0 && left.open == 0 && left.embryonic == 0 && left.bufferBytes == 0 && left.heldBytes == 0
+        && left.attemptsUnderWay == 0 && nextDeadline == nil,
+      "left over: \(left.all.filter { $0.value != 0 && !$0.name.hasSuffix("_total") }) \(comment)",
+      sourceLocation: sourceLocation)
+  }
+}
+
+/// A small seeded generator (Steele, Lea, Flood 2014), so that a seed in a failure message repeats the run.
+struct SplitMix: RandomNumberGenerator {
+  private var state: UInt64
+  init(seed: UInt64) { state = seed }
+
+  mutating func next() -> UInt64 {
+    state &+= 0x9e37_79b9_7f4a_7c15
+    var mixed = (state ^ state >> 30) &* 0xbf58_476d_1ce4_e5b9
+    mixed = (mixed ^ mixed >> 27) &* 0x94d0_49bb_1331_11eb
+    return mixed ^ mixed >> 31
+  }
+
+  mutating func chance(_ percent: UInt64) -> Bool { next() % 100 < percent }
+  mutating func below(_ bound: Int) -> Int { Int(next() % UInt64(bound)) }
+}
+
+extension TCPFlags {
+  var names: String {
+    let all: [(TCPFlags, String)] = [
+      (.syn, "SYN"), (.fin, "FIN"), (.rst, "RST"), (.psh, "PSH"), (.ack, "ACK"), (.urg, "URG"),
+    ]
+    return all.filter { contains($0.0) }.map(\.1).joined(separator: "|")
+  }
+}
