@@ -49,9 +49,9 @@ extension StreamSocket {
   }
 
   /// SO_ERROR of a bare descriptor, which reading clears.
-  public static func pendingError(_ raw: Int32) -> SystemError? {
+  public static func pendingError(_ raw: Int32, of call: String = "recv") -> SystemError? {
     guard let code = try? SocketOption.get(raw, SOL_SOCKET, SO_ERROR), code != 0 else { return nil }
-    return SystemError("recv", errno: code)
+    return SystemError(call, errno: code)
   }
 }
 

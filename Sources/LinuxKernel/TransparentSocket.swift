@@ -54,7 +54,7 @@ public enum TransparentSocket {
   public static func progress(of socket: Int32) throws(SystemError) -> Progress {
     switch try TCPInformation(of: socket).state {
     case .synSent, .synReceived: return .underWay
-    case .close: throw StreamSocket.pendingError(socket) ?? SystemError("connect", errno: ECONNREFUSED)
+    case .close: throw StreamSocket.pendingError(socket, of: "connect") ?? SystemError("connect", errno: ECONNREFUSED)
     default: return .established
     }
   }

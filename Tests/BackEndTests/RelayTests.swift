@@ -234,6 +234,65 @@ import Wire
     _ = (listener.raw, first.raw)
   }
 
+  /// The client's connection is handed over a second time: it has begun anew, so the first one is over.
+  @Test func aNewConnectionWithTheSameTupleReplacesTheOld() throws {
+    let bench = try AgentBench()
+    let heads = Recorder()
+    let server = try ScriptedServer(bench.network) { connection in
+      heads.add(try connection.receiveHead())
+      if heads.all.count == 2 { try connection.send("second") }
+      _ = try connection.receiveAll()
+    }
+    #expect(bench.cluster.isReady())
+    let client = try handedOver(bench)
+    #expect(eventually { heads.all.count == 1 })
+    let snapshot = try #require(bench.cluster.read { $0.lastSnapshot })
+    bench.cluster.send(.handoff(HandoffRequest(id: HandoffID(77), snapshot: snapshot, request: Array(head.utf8))))
+    #expect(try client.receive(6) == Array("second".utf8))
+    #expect(ended(bench, "aborted"))
+    #expect(eventually { bench.cluster.read { $0.ended == [$0.accepted[0]] } })
+    #expect(bench.metric("handoff_backend_tuples_freed_total") == 1)
+    try client.shutdownWriting()
+    #expect(try client.receiveAll().isEmpty)
+    bench.expectBalancedBooks()
+    _ = server
+  }
+
+  /// A listener of the node at the wildcard address has the port number that the client chose.
+  @Test func aClientsPortThatTheNodeListensOnIsNoObstacle() throws {
+    let bench = try AgentBench()
+    let listener = try bench.network.node.perform {
+      try StreamSocket.listen(at: Endpoint(IPAddress(ipv4: 0), 45_001))
+    }
+    let server = try ScriptedServer(bench.network) { connection in
+      _ = try connection.receiveHead()
+      try connection.send("seen")
+    }
+    #expect(bench.cluster.isReady())
+    let client = try bench.connect(from: 45_001)
+    try client.send(head)
+    #expect(try client.receiveAll() == Array("seen".utf8))
+    #expect(server.peers == [Endpoint(TestNetwork.clientIPv4, 45_001)])
+    try client.shutdownWriting()
+    bench.expectBalancedBooks()
+    _ = listener.raw
+  }
+
+  @Test func anAddressThatTheNodeDoesNotHaveIsRefused() throws {
+    let bench = try AgentBench()
+    let server = try ScriptedServer(bench.network) { connection in _ = try? connection.receiveAll() }
+    #expect(bench.cluster.isReady())
+    let client = try handedOver(bench)
+    var snapshot = try #require(bench.cluster.read { $0.lastSnapshot })
+    snapshot.flow.service.address = IPAddress("192.0.2.1")!
+    snapshot.flow.client.port = 50_000
+    bench.cluster.send(.handoff(HandoffRequest(id: HandoffID(77), snapshot: snapshot, request: Array(head.utf8))))
+    #expect(eventually { bench.cluster.read { $0.refused.map(\.1) == [.addressNotServed] } })
+    try client.shutdownWriting()
+    bench.expectBalancedBooks()
+    #expect(server.peers.count == 1, "nothing of a refused request reaches the server")
+  }
+
   @Test func limitsRefuse() throws {
     let bench = try AgentBench { $0.maximumConnections = 1 }
     let server = try ScriptedServer(bench.network) { connection in _ = try? connection.receiveAll() }

@@ -34,12 +34,14 @@ struct ControlLoop: ~Copyable {
   private var servesIPv4 = false
   private var servesIPv6 = false
   private var addressesDue = false
+  private var addressesFailed = false
   private var nextAddressCheck: UInt64 = 0
   private var nextReport: UInt64 = 0
   private var nextCountReport: UInt64 = 0
   private var isDraining = false
   private var adopted = 0
-  private var acceptPausedUntil: UInt64 = 0
+  /// When accepting goes on after it failed; nil while it does not.
+  private var acceptResumes: UInt64?
 
   /// At most one load report in this time: under load many ends share one.
   private static let reportInterval: UInt64 = 1_000_000
@@ -110,6 +112,7 @@ struct ControlLoop: ~Copyable {
       beginDraining()
       deadline = min(deadline, limit)
     }
+    deadline = min(deadline, resumeAccepting(now))
     deadline = min(deadline, checkServers(now))
     deadline = min(deadline, arrangeAddresses(now))
     deadline = min(deadline, reportLoad(now))
@@ -208,15 +211,16 @@ struct ControlLoop: ~Copyable {
   // MARK: Addresses
 
   private mutating func arrangeAddresses(_ now: UInt64) -> UInt64 {
-    if addressesDue || (plan.isWaiting && now >= nextAddressCheck) {
+    if addressesDue || ((plan.isWaiting || addressesFailed) && now >= nextAddressCheck) {
       nextAddressCheck = now + ControlLoop.second
+      addressesDue = false
       let counts = shared.mailboxes.map { $0.addressCounts.read() }
-      addressesDue = !network.apply(&plan, now: now) { address in
+      addressesFailed = !network.apply(&plan, now: now) { address in
         counts.reduce(0) { $0 + ($1[address] ?? 0) }
       }
       for mailbox in shared.mailboxes { mailbox.set(countAddresses: plan.isWaiting) }
     }
-    return plan.isWaiting || addressesDue ? nextAddressCheck : .max
+    return plan.isWaiting || addressesFailed ? nextAddressCheck : .max
   }
 
   // MARK: Distributors
@@ -230,10 +234,20 @@ struct ControlLoop: ~Copyable {
         adopted += 1
       }
     } catch {
+      // At the descriptor limit the listener stays readable: look away for a while.
       shown.controlConnectionsRefused += 1
-      if now >= acceptPausedUntil { logger.error("a distributor's control connection was refused: \(error)") }
-      acceptPausedUntil = now + ControlLoop.second
+      logger.error("a distributor's control connection cannot be accepted: \(error). Raise LimitNOFILE")
+      acceptResumes = now + ControlLoop.second
+      try? epoll.modify(listener.raw, [], token: Token.listener.rawValue)
     }
+  }
+
+  private mutating func resumeAccepting(_ now: UInt64) -> UInt64 {
+    guard let time = acceptResumes else { return .max }
+    if now < time { return time }
+    acceptResumes = nil
+    try? epoll.modify(listener.raw, .read, token: Token.listener.rawValue)
+    return .max
   }
 
   // MARK: End
@@ -247,7 +261,8 @@ struct ControlLoop: ~Copyable {
 
   private func hasEnded(_ now: UInt64) -> Bool {
     guard let limit = shared.stop.time else { return false }
-    return now >= limit || (isDraining && loadTotals().active == 0)
+    if now >= limit { return true }
+    return shared.mailboxes.allSatisfy { $0.acknowledged.read() != .serving } && loadTotals().active == 0
   }
 
   private mutating func end() {

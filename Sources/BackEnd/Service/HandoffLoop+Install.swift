@@ -74,7 +74,7 @@ extension HandoffLoop {
           control.webServerRefused()
           throw .serverUnreachable
         default:
-          logger.error("connection to the web server for \(flow) failed: \(error)")
+          complain("connecting to the web server for \(flow) failed: \(error)", now)
           throw .kernelRefused
         }
       }
@@ -85,9 +85,9 @@ extension HandoffLoop {
   /// Frees client -> server for a new connection. Whatever has it belongs to a connection that is over for the client, which
   /// would not use the same port otherwise, unless it is a live one to another service of the cluster.
   private mutating func freeServerTuple(_ flow: FlowTuple, _ server: Endpoint) -> Bool {
-    if vanish(staleOf: flow) { return true }
     guard let found = try? diagnostics.tcpSocket(local: flow.client, remote: server) else { return true }
     if found.hasOwner {
+      if vanish(staleOf: flow) { return true }
       // Another loop's connection of the same flow: ending its client side makes that loop close this one.
       guard let other = try? diagnostics.tcpSocket(local: flow.service, remote: flow.client) else { return false }
       destroy(other)
@@ -198,7 +198,7 @@ extension HandoffLoop {
         case (.socket, EMFILE), (.socket, ENFILE), (_, ENOBUFS), (_, ENOMEM):
           throw limitReached("\(error.error)", now)
         default:
-          logger.error("recreating \(snapshot.flow) failed at \(error.step): \(error.error)")
+          complain("recreating \(snapshot.flow) failed at step \(error.step): \(error.error)", now)
           throw .kernelRefused
         }
       }
@@ -207,8 +207,9 @@ extension HandoffLoop {
   }
 
   private mutating func freeClientTuple(_ flow: FlowTuple) {
-    if vanish(staleOf: flow) { return }
-    if let found = try? diagnostics.tcpSocket(local: flow.service, remote: flow.client) { destroy(found) }
+    guard let found = try? diagnostics.tcpSocket(local: flow.service, remote: flow.client) else { return }
+    if found.hasOwner, vanish(staleOf: flow) { return }
+    destroy(found)
   }
 
   // MARK: Both stand
@@ -256,6 +257,13 @@ extension HandoffLoop {
       logger.error("watching \(slots[index].flow) failed: \(error)")
       return .reset(.serverReset)
     }
+  }
+
+  /// Logs what clients or peers could make happen for every handoff: once a second at most; the counters have all.
+  private mutating func complain(_ text: String, _ now: UInt64) {
+    if now < nextComplaint { return }
+    nextComplaint = now + 1_000_000_000
+    logger.error("\(text)")
   }
 
   private mutating func limitReached(_ what: String, _ now: UInt64) -> HandoffRefusal {

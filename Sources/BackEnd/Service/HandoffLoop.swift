@@ -37,8 +37,10 @@ struct HandoffLoop: ~Copyable {
   var installTime = LatencyHistogram()
   /// A limit was met and logged; logged again only after it was not met for a while.
   var limitLogged: UInt64 = 0
+  var nextComplaint: UInt64 = 0
 
   private var publishedTotals = LoadTotals()
+  private var acknowledged = LoopMailbox.Mode.serving
   private var isDirty = true
   private var nextPublish: UInt64 = 0
   private var nextSweep: UInt64 = 0
@@ -117,6 +119,12 @@ struct HandoffLoop: ~Copyable {
       publishedTotals = totals
       mailbox.totals.publish(totals)
       if ended { control.connectionsEnded() }
+    }
+    // After the totals: who sees the acknowledgement sees every connection that was taken before.
+    if mode != acknowledged {
+      acknowledged = mode
+      mailbox.acknowledged.publish(mode)
+      control.wake()
     }
     if isDirty, now >= nextPublish {
       nextPublish = now + HandoffLoop.publishInterval

@@ -36,6 +36,8 @@ final class LoopMailbox: Sendable {
   private let wakeUp: WakeUp
   let report = Published(LoopReport())
   let totals = Published(LoadTotals())
+  /// The mode that the loop works by.
+  let acknowledged = Published(Mode.serving)
   /// Open connections by service address, at most a second old; kept only on demand.
   let addressCounts = Published<[IPAddress: Int]>([:])
 
