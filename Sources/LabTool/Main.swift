@@ -8,5 +8,7 @@ struct Main: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "lab",
     abstract: "A whole cluster in network namespaces on one machine.",
-    subcommands: [RunCommand.self, ReplayCommand.self, WireCommand.self, UpCommand.self, CleanCommand.self])
+    subcommands: [
+      RunCommand.self, CompareCommand.self, ReplayCommand.self, WireCommand.self, UpCommand.self, CleanCommand.self,
+    ])
 }
