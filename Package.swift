@@ -73,7 +73,8 @@ let package = Package(
       exclude: ["BPF"], swiftSettings: strict, plugins: ["CompileBPF"]),
     .target(name: "Telemetry", dependencies: ["LinuxKernel", "Wire", logging, flyingFox], swiftSettings: strict),
     .target(
-      name: "ControlChannel", dependencies: ["LinuxKernel", "ControlProtocol", "Handoff", "Wire"], swiftSettings: strict),
+      name: "ControlChannel", dependencies: ["LinuxKernel", "ControlProtocol", "Handoff", "Wire"], swiftSettings: strict
+    ),
     .target(
       name: "Dispatcher",
       dependencies: [
@@ -83,7 +84,8 @@ let package = Package(
     .target(
       name: "Distributor",
       dependencies: [
-        "DistributorCore", "ControlChannel", "ControlProtocol", "ForwardingPlane", "Handoff", "LinuxKernel", "Telemetry",
+        "DistributorCore", "ControlChannel", "ControlProtocol", "ForwardingPlane", "Handoff", "LinuxKernel",
+        "Telemetry",
         "Wire", logging,
       ],
       path: "Sources/Distributor/Service", swiftSettings: strict),
@@ -130,14 +132,17 @@ let package = Package(
       dependencies: ["ControlChannel", "ControlProtocol", "Handoff", "LinuxKernel", "Wire"], swiftSettings: strict),
     .testTarget(
       name: "ForwardingPlaneTests",
-      dependencies: ["ForwardingPlane", "CForwardingPlane", "Clibbpf", "CLinux", "Handoff", "LinuxKernel", "Wire", "Lab"],
+      dependencies: [
+        "ForwardingPlane", "CForwardingPlane", "Clibbpf", "CLinux", "Handoff", "LinuxKernel", "Wire", "Lab",
+      ],
       swiftSettings: strict),
     .testTarget(
       name: "TelemetryTests", dependencies: ["Telemetry", "LinuxKernel", "Wire", logging], swiftSettings: strict),
     .testTarget(
       name: "ClusterStartupTests",
       dependencies: [
-        "ClusterStartup", "ClusterControl", "DispatcherCore", "LinuxKernel", "Telemetry", "Wire", argumentParser, logging,
+        "ClusterStartup", "ClusterControl", "DispatcherCore", "LinuxKernel", "Telemetry", "Wire", argumentParser,
+        logging,
       ],
       exclude: ["Golden"], swiftSettings: strict),
     .testTarget(name: "LabTests", dependencies: ["Lab"], swiftSettings: strict),

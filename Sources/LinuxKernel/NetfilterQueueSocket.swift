@@ -8,6 +8,8 @@ import Glibc
 /// The netlink socket of one NFQUEUE: opened, bound to the queue and configured.
 @safe
 struct NetfilterQueueSocket: ~Copyable {
+  /// SOL_NETLINK, which Glibc's module lacks.
+  private static let solNetlink: Int32 = 270
   private let socket: OpaquePointer
   let number: UInt16
 
@@ -29,7 +31,7 @@ struct NetfilterQueueSocket: ~Copyable {
       throw SystemError("bind", errno: errno)
     }
     // A burst that overruns the socket loses packets, not the queue: ENOBUFS would only tell what the senders repair.
-    try SocketOption.set(descriptor, 270 /* SOL_NETLINK */, Int32(NETLINK_NO_ENOBUFS), 1)
+    try SocketOption.set(descriptor, NetfilterQueueSocket.solNetlink, Int32(NETLINK_NO_ENOBUFS), 1)
     try SocketOption.set(descriptor, SOL_SOCKET, SO_RCVBUFFORCE, 8 << 20)
     try unsafe request { header in
       unsafe nfq_nlmsg_cfg_put_cmd(header, UInt16(AF_INET), UInt8(NFQNL_CFG_CMD_BIND.rawValue))

@@ -52,7 +52,7 @@ public struct StreamSocket: ~Copyable, Sendable {
     let address = SocketAddress(endpoint)
     do {
       _ = try Syscall.call("connect") { unsafe address.withPointer { unsafe Glibc.connect(raw, $0, $1) } }
-    } catch where error.errno == EINPROGRESS {
+    } catch  where error.errno == EINPROGRESS {
       return
     }
   }

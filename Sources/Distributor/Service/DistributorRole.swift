@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import Telemetry
 import DistributorCore
 import ForwardingPlane
 import Glibc
 import LinuxKernel
 import Logging
 import Synchronization
+public import Telemetry
 import Wire
 
 /// A running distributor.

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import Logging
-public import Telemetry
 import DistributorCore
 import ForwardingPlane
 import Glibc
 import LinuxKernel
+public import Logging
+public import Telemetry
 import Wire
 
 /// The distributor role.
@@ -91,7 +91,7 @@ public enum DistributorService {
   private static func openQueue(_ number: UInt16) throws(StartupFailure) -> Handover<NetfilterQueue> {
     do {
       return Handover(try NetfilterQueue(number: number, maximumLength: 16_384))
-    } catch where error.errno == EBUSY {
+    } catch  where error.errno == EBUSY {
       throw StartupFailure(
         "Another program reads NFQUEUE \(number)", remedy: "Choose other queues with --queue-number")
     } catch {
