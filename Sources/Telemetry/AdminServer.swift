@@ -93,7 +93,7 @@ extension HTTPServer {
 extension SystemError {
   fileprivate func admin(_ endpoint: Endpoint) -> StartupFailure {
     let remedy =
-      switch errno {
+      switch self.errno {
       case EADDRINUSE: "Another process has this port: stop it, or give another port with --admin"
       case EADDRNOTAVAIL: "No interface of this host has the address: give one of its own with --admin"
       case EACCES: "Ports below 1024 need CAP_NET_BIND_SERVICE: give a higher port with --admin"

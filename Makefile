@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# make run      bring a cluster up on this machine, replay requests through it, check every byte, report
+#               TRACE=file replays a recorded trace; ARGS=... goes to `lab run` (see `lab run --help`)
+# make test     everything: packages, build, all tests
+# make check    format, lint, bans, build with warnings as errors
+# make bench    the benchmarks
+# make clean    remove what was built and what a killed lab left
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+
+# Namespaces and raw sockets need root.
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=PATH,HOME,HANDOFF_BIN)
+RELEASE := -c release --static-swift-stdlib
+BIN := $(CURDIR)/.build/release
+SOURCES := $(shell git ls-files '*.swift' 2> /dev/null)
+
+.PHONY: run test check bench build release packages format clean
+
+run: packages release
+	$(SUDO) $(BIN)/lab run $(if $(TRACE),--trace $(TRACE)) $(ARGS)
+
+# Tests run against the release build of the cluster's programs: that is what is shipped, and figures hold for it only.
+test: packages release
+	swift build --build-tests
+	$(SUDO) env HANDOFF_BIN=$(BIN) swift test --skip-build $(if $(FILTER),--filter $(FILTER))
+
+check:
+	swift format lint --strict --configuration .swift-format $(SOURCES)
+	Scripts/check-bans
+	swift build --build-tests
+
+bench: packages release
+	$(SUDO) env HANDOFF_BIN=$(BIN) $(MAKE) -C Bench
+
+build: packages
+	swift build
+
+release:
+	swift build $(RELEASE) --product cluster_startup
+	swift build $(RELEASE) --product clusterctl
+	swift build $(RELEASE) --product lab
+
+packages:
+	$(SUDO) Scripts/install-packages
+
+format:
+	swift format -i --configuration .swift-format $(SOURCES)
+
+clean:
+	if [ -x $(BIN)/lab ]; then $(SUDO) $(BIN)/lab clean; fi
+	swift package clean
