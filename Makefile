@@ -4,7 +4,9 @@
 #               TRACE=file replays a recorded trace; ARGS=... goes to `lab run` (see `lab run --help`)
 # make test     everything: packages, build, all tests
 # make check    format, lint, bans, build with warnings as errors
-# make bench    the benchmarks
+# make bench    this cluster, HAProxy and no balancer side by side (see `lab compare --help`)
+# make bench-dispatcher   decisions per second, in process and over the wire
+# make simulate TRACES='file ...'   the papers' experiments in virtual time, with plots
 # make clean    remove what was built and what a killed lab left
 
 SHELL := /bin/bash
@@ -12,11 +14,11 @@ SHELL := /bin/bash
 
 # Namespaces and raw sockets need root.
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=PATH,HOME,HANDOFF_BIN)
-RELEASE := -c release --static-swift-stdlib
+RELEASE := -c release
 BIN := $(CURDIR)/.build/release
 SOURCES := $(shell git ls-files '*.swift' 2> /dev/null)
 
-.PHONY: run test check bench build release packages format clean
+.PHONY: run test check bench bench-dispatcher simulate build release packages format clean
 
 run: packages release
 	$(SUDO) $(BIN)/lab run $(if $(TRACE),--trace $(TRACE)) $(ARGS)
@@ -32,7 +34,13 @@ check:
 	swift build --build-tests
 
 bench: packages release
-	$(SUDO) env HANDOFF_BIN=$(BIN) $(MAKE) -C Bench
+	$(SUDO) $(BIN)/lab compare $(ARGS)
+
+bench-dispatcher: packages
+	swift run --package-path Bench -c release bench-decisions $(ARGS)
+
+simulate: packages
+	swift run --package-path Bench -c release simulate --output .build/simulate $(ARGS) $(TRACES)
 
 build: packages
 	swift build
