@@ -32,7 +32,7 @@ public struct Demonstration: Sendable {
         try ResponseCounter(
           port: front.name, of: cluster.fabric, sourcePorts: [plan.frontPort, plan.serverPort]))
     }
-    let report = try replay(in: cluster, progress: progress)
+    let report = try cluster.replay(connections, concurrency: concurrency, progress: progress)
     let processor = try ProcessorTime.now(of: cluster).since(processorBefore)
 
     let placement = try cluster.placement(of: report.requests - report.failed)
@@ -51,18 +51,29 @@ public struct Demonstration: Sendable {
       plan: plan, planned: connections, report: report, placement: placement, responses: responses, metrics: metrics,
       processor: processor, leftovers: leftovers)
   }
+}
 
+extension Cluster {
   /// Starts a replay client in the clients' namespace and waits for its end.
-  private func replay(in cluster: Cluster, progress: (String) -> Void) throws(LabError) -> ReplayReport {
-    let planFile = "\(cluster.run.folder)/replay.json"
-    let reportFile = "\(cluster.run.folder)/report.json"
-    try ReplayPlan(
-      site: site, connections: connections, endpoints: cluster.endpoints + cluster.endpoints6,
-      sources: cluster.clientAddresses.flatMap { [$0.ipv4, $0.ipv6] }, concurrency: concurrency
-    ).write(to: planFile)
-    let client = try cluster.client.start(
-      name: "replay", [try LabTools.path(of: "lab"), "replay", planFile, "--report", reportFile],
-      logFile: "\(cluster.run.folder)/replay.log")
+  ///
+  /// - Parameters:
+  ///   - connections: page numbers of the site to be asked for on each connection.
+  ///   - concurrency: connections open at a time.
+  ///   - timeout: seconds for a connection to stand, and for a request.
+  public func replay(
+    _ connections: [[Int]], concurrency: Int, timeout: Double = 15, progress: (String) -> Void = { _ in }
+  ) throws(LabError) -> ReplayReport {
+    let planFile = "\(run.folder)/replay.json"
+    let reportFile = "\(run.folder)/report.json"
+    let log = "\(run.folder)/replay.log"
+    for file in [reportFile, log] { Folder.remove(file) }
+    var plan = ReplayPlan(
+      site: site, connections: connections, endpoints: endpoints + endpoints6,
+      sources: clientAddresses.flatMap { [$0.ipv4, $0.ipv6] }, concurrency: concurrency)
+    plan.timeout = timeout
+    try plan.write(to: planFile)
+    let client = try self.client.start(
+      name: "replay", [try LabTools.path(of: "lab"), "replay", planFile, "--report", reportFile], logFile: log)
     var shown = 0
     while true {
       let status = client.wait(seconds: 0.5)
@@ -74,9 +85,7 @@ public struct Demonstration: Sendable {
       return try ReplayReport.load(reportFile)
     }
   }
-}
 
-extension Cluster {
   /// Metrics of all distributors and of the dispatcher together.
   func frontMetrics() throws(LabError) -> Metrics {
     guard plan.front == .handoff else { return Metrics(parsing: "") }
