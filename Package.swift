@@ -31,6 +31,8 @@ let package = Package(
     .library(name: "Dispatcher", targets: ["Dispatcher"]),
     .library(name: "DistributorCore", targets: ["DistributorCore"]),
     .library(name: "LinuxKernel", targets: ["LinuxKernel"]),
+    .library(name: "ControlChannel", targets: ["ControlChannel"]),
+    .library(name: "Telemetry", targets: ["Telemetry"]),
     .library(name: "Lab", targets: ["Lab"]),
   ],
   dependencies: [
@@ -100,7 +102,7 @@ let package = Package(
 
     // MARK: Lab: a cluster in network namespaces
     .target(name: "Lab", dependencies: ["LinuxKernel", "Wire"], swiftSettings: strict),
-    .executableTarget(name: "LabTool", dependencies: ["Lab", argumentParser], swiftSettings: strict),
+    .executableTarget(name: "LabTool", dependencies: ["Lab", "LinuxKernel", argumentParser], swiftSettings: strict),
 
     // MARK: BPF programs are compiled by the toolchain's clang and embedded
     .executableTarget(name: "BPFEmbed", swiftSettings: strict),

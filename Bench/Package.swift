@@ -14,15 +14,32 @@ let strict: [SwiftSetting] = [
 
 let package = Package(
   name: "handoff-bench",
-  products: [.executable(name: "bench-decisions", targets: ["DecisionBench"])],
-  dependencies: [.package(name: "handoff", path: "..")],
+  products: [
+    .executable(name: "bench-decisions", targets: ["DecisionBench"]),
+    .executable(name: "simulate", targets: ["Simulate"]),
+  ],
+  dependencies: [
+    .package(name: "handoff", path: ".."), .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+  ],
   targets: [
     .executableTarget(
       name: "DecisionBench",
       dependencies: [
         .product(name: "DispatcherCore", package: "handoff"), .product(name: "ControlProtocol", package: "handoff"),
+        .product(name: "Dispatcher", package: "handoff"), .product(name: "ControlChannel", package: "handoff"),
+        .product(name: "LinuxKernel", package: "handoff"), .product(name: "Telemetry", package: "handoff"),
+        .product(name: "Wire", package: "handoff"), .product(name: "Logging", package: "swift-log"),
+      ], swiftSettings: strict),
+    .target(
+      name: "Simulator",
+      dependencies: [
+        .product(name: "DispatcherCore", package: "handoff"), .product(name: "ControlProtocol", package: "handoff"),
         .product(name: "Wire", package: "handoff"),
-      ], swiftSettings: strict)
+      ], swiftSettings: strict),
+    .executableTarget(name: "Simulate", dependencies: ["Simulator"], swiftSettings: strict),
+    .testTarget(
+      name: "SimulatorTests",
+      dependencies: ["Simulator", .product(name: "DispatcherCore", package: "handoff")], swiftSettings: strict),
   ],
   swiftLanguageModes: [.v6]
 )

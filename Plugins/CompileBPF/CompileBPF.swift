@@ -13,7 +13,8 @@ struct CompileBPF: BuildToolPlugin {
     let clang = try context.tool(named: "clang").url
     let files = try FileManager.default.contentsOfDirectory(at: sources, includingPropertiesForKeys: nil)
       .sorted { $0.path < $1.path }
-    let inputs = files + ((try? FileManager.default.contentsOfDirectory(at: headers, includingPropertiesForKeys: nil)) ?? [])
+    let inputs =
+      files + ((try? FileManager.default.contentsOfDirectory(at: headers, includingPropertiesForKeys: nil)) ?? [])
     return files.filter { $0.lastPathComponent.hasSuffix(".bpf.c") }.map { source in
       let name = source.lastPathComponent.replacingOccurrences(of: ".bpf.c", with: "")
       let output = context.pluginWorkDirectoryURL.appending(path: "\(name).bpf.swift")

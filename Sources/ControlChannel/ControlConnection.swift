@@ -40,6 +40,9 @@ public final class ControlConnection {
   /// Bytes that may wait for a peer before it counts as not reading.
   public static let queueLimit = 64 << 20
 
+  /// Buffers of at least 16 KiB that one `receive` reads.
+  private static let readsPerCall = 8
+
   private let socket: StreamSocket
   private var received: [UInt8]
   /// `received[parsed..<filled]` are bytes of messages that are not complete yet.
@@ -116,11 +119,12 @@ public final class ControlConnection {
     written = 0
   }
 
-  /// Reads until the socket is dry and gives each message in order. Pings end here.
+  /// Reads what is there, at most `readsPerCall` buffers, and gives each message in order. Pings end here. What is left
+  /// makes the descriptor ready again (level-triggered), so that a peer that never pauses cannot hold the loop.
   public func receive(
     now: UInt64, _ body: (consuming Message) -> Void
   ) throws(ControlChannelError) {
-    while true {
+    for _ in 0..<ControlConnection.readsPerCall {
       makeRoom()
       let capacity = received.count - filled
       let result: StreamSocket.ReadResult

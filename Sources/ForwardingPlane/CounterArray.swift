@@ -18,16 +18,38 @@ struct CounterArray: Sendable {
     }
   }
 
-  /// The sum over all CPUs. Packets that are under way meanwhile count or do not, each as a whole.
+  /// The sums over all CPUs. Packets that are under way meanwhile count or do not, each as a whole.
   func read() -> ForwardingCounters {
-    let outcomes = ForwardingOutcome.allCases.count
-    var values = [UInt64](repeating: 0, count: cpus * outcomes)
-    var zero: UInt32 = 0
-    // SAFETY: the kernel writes one handoff_counters, a multiple of 8 bytes, for each possible CPU.
-    let result = unsafe values.withUnsafeMutableBytes { unsafe bpf_map_lookup_elem(map.raw, &zero, $0.baseAddress) }
-    precondition(result == 0, "reading an existing array element failed with \(result)")
-    var sums = [UInt64](repeating: 0, count: outcomes)
-    for index in values.indices { sums[index % outcomes] &+= values[index] }
-    return ForwardingCounters(sums)
+    withValues { values in
+      var sums = [UInt64](repeating: 0, count: CounterArray.outcomes)
+      for index in values.indices { sums[index % CounterArray.outcomes] &+= values[index] }
+      return ForwardingCounters(sums)
+    }
+  }
+
+  /// One of the sums, without allocating.
+  func read(_ outcome: ForwardingOutcome) -> UInt64 {
+    withValues { values in
+      var sum: UInt64 = 0
+      var index = outcome.rawValue
+      while index < values.count {
+        sum &+= values[index]
+        index += CounterArray.outcomes
+      }
+      return sum
+    }
+  }
+
+  private static let outcomes = Int(HANDOFF_OUTCOMES.rawValue)
+
+  /// Gives each CPU's counters, one CPU after the other.
+  private func withValues<Result>(_ body: (Span<UInt64>) -> Result) -> Result {
+    unsafe withUnsafeTemporaryAllocation(of: UInt64.self, capacity: cpus * CounterArray.outcomes) { values in
+      var zero: UInt32 = 0
+      // SAFETY: the kernel writes one handoff_counters, a multiple of 8 bytes, for each possible CPU: all of `values`.
+      let result = unsafe bpf_map_lookup_elem(map.raw, &zero, values.baseAddress)
+      precondition(result == 0, "reading an existing array element failed with \(result)")
+      return body(unsafe values.span)
+    }
   }
 }

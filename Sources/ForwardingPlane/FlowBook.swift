@@ -31,6 +31,12 @@ public struct FlowBook {
   public struct Removal: Hashable, Sendable, BitwiseCopyable {
     public var flow: FlowTuple
     public var handoff: HandoffID
+
+    @inlinable
+    public init(flow: FlowTuple, handoff: HandoffID) {
+      self.flow = flow
+      self.handoff = handoff
+    }
   }
 
   /// What a sweep says about an entry.
@@ -44,11 +50,17 @@ public struct FlowBook {
 
   /// `ended` is `lingering` + `removedInTime` + `removedEarly`.
   public struct Counters: Hashable, Sendable {
-    public var ended: UInt64 = 0
+    public var ended: UInt64
     /// Removals after the whole linger time.
-    public var removedInTime: UInt64 = 0
+    public var removedInTime: UInt64
     /// Removals before that, because the table was crowded or the book was full.
-    public var removedEarly: UInt64 = 0
+    public var removedEarly: UInt64
+
+    public init(ended: UInt64 = 0, removedInTime: UInt64 = 0, removedEarly: UInt64 = 0) {
+      self.ended = ended
+      self.removedInTime = removedInTime
+      self.removedEarly = removedEarly
+    }
   }
 
   public let limits: Limits

@@ -30,11 +30,11 @@ public struct FlowSweep: ~Copyable {
   /// - Returns: how many there were; `isAtStart` tells whether the walk is over.
   @discardableResult
   public mutating func next(of table: FlowTable, _ body: (FlowTuple, FlowEntry) -> Void) -> Int {
-    next(of: table) { (key: handoff_flow_key, value: handoff_flow_entry) in body(key.flow, value.entry) }
+    nextRaw(of: table) { key, value in body(key.flow, value.entry) }
   }
 
   @discardableResult
-  mutating func next(of table: FlowTable, _ body: (handoff_flow_key, handoff_flow_entry) -> Void) -> Int {
+  mutating func nextRaw(of table: FlowTable, _ body: (handoff_flow_key, handoff_flow_entry) -> Void) -> Int {
     let count = Int(readBatch(table.map.raw))
     for index in 0..<count { body(keys[index], values[index]) }
     return count

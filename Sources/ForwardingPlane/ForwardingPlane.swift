@@ -47,6 +47,7 @@ public struct ForwardingPlane: ~Copyable, Sendable {
   let program: SharedDescriptor
   private let programID: UInt32
   private let hook: TrafficHook
+  let stateMap: SharedDescriptor
   private let services: ServiceSet
   private let counterArray: CounterArray
   private let createdQdisc: Bool
@@ -61,7 +62,8 @@ public struct ForwardingPlane: ~Copyable, Sendable {
 
   /// Loads the program and attaches it, in place of one that a dead process left.
   ///
-  /// The calling thread must be in the interface's network namespace.
+  /// The calling thread must be in the interface's network namespace. One process at a time: the caller holds a lock that
+  /// tells a predecessor that died from one that lives.
   ///
   /// - Throws: every case that is about set-up; nothing is left attached or created then, and a predecessor's program
   ///   stays as it was.
@@ -83,14 +85,15 @@ public struct ForwardingPlane: ~Copyable, Sendable {
     let createdBefore: Bool
     switch predecessor {
     case .none:
-      loaded = try LoadedProgram.load(capacity: configuration.capacity, reusing: nil)
+      loaded = try LoadedProgram.load(for: hook.interface, capacity: configuration.capacity, reusing: nil)
       createdBefore = false
     case .unusable(_, let created):
-      loaded = try LoadedProgram.load(capacity: configuration.capacity, reusing: nil)
+      loaded = try LoadedProgram.load(for: hook.interface, capacity: configuration.capacity, reusing: nil)
       createdBefore = created
     case .usable(let maps, let capacity, let created):
       let sameSize = capacity == configuration.capacity
-      loaded = try LoadedProgram.load(capacity: configuration.capacity, reusing: maps, withFlows: sameSize)
+      loaded = try LoadedProgram.load(
+        for: hook.interface, capacity: configuration.capacity, reusing: maps, withFlows: sameSize)
       createdBefore = created
     }
     let counters = try CounterArray(loaded.maps.counters)
@@ -108,7 +111,7 @@ public struct ForwardingPlane: ~Copyable, Sendable {
     }
     return ForwardingPlane(
       flows: table, adoption: adoption, configuration: configuration, program: loaded.program, programID: programID,
-      hook: hook, services: ServiceSet(map: loaded.maps.services), counterArray: counters,
+      hook: hook, stateMap: loaded.maps.state, services: ServiceSet(map: loaded.maps.services), counterArray: counters,
       createdQdisc: created || createdBefore)
   }
 

@@ -6,12 +6,12 @@ public import LinuxKernel
 public enum ForwardingPlaneError: Error, Hashable, Sendable {
   case noSuchInterface(String)
   case invalidConfiguration(String)
-  /// The kernel refused `call` with EPERM.
+  /// A capability is missing for `call`.
   case notPermitted(call: String, interface: String)
   /// The kernel has no clsact qdisc or no cls_bpf.
   case noTrafficControl(SystemError)
   /// The kernel does not take the maps.
-  case mapsRefused(SystemError, log: String)
+  case mapsRefused(SystemError)
   /// The kernel does not take the program; `log` is the end of what libbpf and the verifier said.
   case programRejected(SystemError, log: String)
   /// A program that is not this one is attached where this one belongs.
@@ -33,18 +33,18 @@ extension ForwardingPlaneError: CustomStringConvertible {
       "forwarding plane: \(reason)"
     case .notPermitted(let call, let interface):
       """
-      forwarding plane on \(interface): \(call) is not permitted; run as root or give the process CAP_BPF and \
-      CAP_NET_ADMIN, and CAP_SYS_ADMIN to take over the flows of a process that died
+      forwarding plane on \(interface): \(call) is not permitted; run as root or give the process CAP_BPF, \
+      CAP_PERFMON and CAP_NET_ADMIN, and CAP_SYS_ADMIN to take over the flows of a process that died
       """
     case .noTrafficControl(let error):
       """
       forwarding plane: \(error); the kernel needs CONFIG_NET_CLS_ACT, CONFIG_NET_SCH_INGRESS and CONFIG_NET_CLS_BPF \
       (load sch_ingress and cls_bpf)
       """
-    case .mapsRefused(let error, let log):
+    case .mapsRefused(let error):
       """
       forwarding plane: cannot make the BPF maps: \(error); the kernel needs CONFIG_BPF_SYSCALL, version 5.15 or later, \
-      and memory for the flow table\(log.isEmpty ? "" : "\n\(log)")
+      and memory for the flow table
       """
     case .programRejected(let error, let log):
       """

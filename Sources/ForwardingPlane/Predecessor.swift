@@ -87,9 +87,11 @@ enum Predecessor {
     return .usable(maps, capacity: capacity, createdQdisc: record.created_qdisc == 1)
   }
 
-  fileprivate static func text(_ name: (
-    CChar, CChar, CChar, CChar, CChar, CChar, CChar, CChar, CChar, CChar, CChar, CChar, CChar, CChar, CChar, CChar
-  )) -> String {
+  fileprivate static func text(
+    _ name: (
+      CChar, CChar, CChar, CChar, CChar, CChar, CChar, CChar, CChar, CChar, CChar, CChar, CChar, CChar, CChar, CChar
+    )
+  ) -> String {
     // SAFETY: the kernel ends names of programs and maps with a NUL.
     unsafe withUnsafeBytes(of: name) { bytes in
       unsafe String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)

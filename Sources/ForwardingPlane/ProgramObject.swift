@@ -21,17 +21,18 @@ struct LoadedProgram: Sendable {
   /// Loads the embedded object, with maps of its own or with `existing` ones.
   ///
   /// - Parameters:
+  ///   - interface: for the message of an error.
   ///   - capacity: flows of a table of its own.
   ///   - withFlows: whether the flow table is taken from `existing` as well.
   static func load(
-    capacity: Int, reusing existing: PlaneMaps?, withFlows: Bool = true
+    for interface: String, capacity: Int, reusing existing: PlaneMaps?, withFlows: Bool = true
   ) throws(ForwardingPlaneError) -> LoadedProgram {
     let object = try ProgramObject(embeddedObject())
     try object.prepare(capacity: UInt32(capacity), reusing: existing, withFlows: withFlows)
-    return try object.load()
+    return try object.load(for: interface)
   }
 
-  private static func embeddedObject() -> [UInt8] {
+  static func embeddedObject() -> [UInt8] {
     let text = ForwardingProgramObject.hexadecimal
     // SAFETY: a StaticString's bytes live for ever, and the buffer has its length.
     return text.withUTF8Buffer { digits in
@@ -60,8 +61,6 @@ struct ProgramObject: ~Copyable {
   private static let logExcerpt = 1500
 
   init(_ bytes: [UInt8]) throws(ForwardingPlaneError) {
-    // Everything worth saying is in the error that is thrown; libbpf would write to the standard error output.
-    unsafe libbpf_set_print(nil)
     let log = UnsafeMutableBufferPointer<CChar>.allocate(capacity: 1 << 18)
     unsafe log.initialize(repeating: 0)
     var options = unsafe bpf_object_open_opts()
@@ -117,7 +116,7 @@ struct ProgramObject: ~Copyable {
         }
       }
     } catch {
-      throw .mapsRefused(error, log: "")
+      throw .mapsRefused(error)
     }
   }
 
@@ -133,18 +132,18 @@ struct ProgramObject: ~Copyable {
     _ = try LibBPF.call("bpf_map__reuse_fd") { unsafe bpf_map__reuse_fd(map(name), raw) }
   }
 
-  consuming func load() throws(ForwardingPlaneError) -> LoadedProgram {
+  consuming func load(for interface: String) throws(ForwardingPlaneError) -> LoadedProgram {
     do {
       _ = try LibBPF.call("bpf_object__load") { unsafe bpf_object__load(object) }
     } catch {
       let said = logEnd()
-      switch error.errno {
-      // The verifier says EACCES when it does not like the program, and then it has written to the log.
-      case EPERM: throw .notPermitted(call: error.call, interface: "the distributor's interface")
-      default:
-        if said.isEmpty { throw .mapsRefused(error, log: "") }
-        throw .programRejected(error, log: said)
+      // Without CAP_PERFMON the verifier prohibits pointer arithmetic that it takes otherwise.
+      if error.errno == EPERM || said.contains(" prohibited") {
+        throw .notPermitted(call: error.call, interface: interface)
       }
+      // The verifier has written to the log, unless the kernel never came to the program.
+      if said.isEmpty { throw .mapsRefused(error) }
+      throw .programRejected(error, log: said)
     }
     guard let program = unsafe bpf_object__find_program_by_name(object, ProgramObject.programName) else {
       preconditionFailure("the embedded BPF object has no program \(ProgramObject.programName)")

@@ -53,7 +53,8 @@ struct PlaneState: Sendable {
   func write(localMark: UInt32, createdQdisc: Bool) throws(ForwardingPlaneError) {
     var zero: UInt32 = 0
     var state = handoff_state(
-      layout_version: UInt32(HANDOFF_LAYOUT_VERSION), local_mark: localMark, created_qdisc: createdQdisc ? 1 : 0, zero: 0)
+      layout_version: UInt32(HANDOFF_LAYOUT_VERSION), local_mark: localMark, created_qdisc: createdQdisc ? 1 : 0,
+      zero: 0)
     do {
       _ = try LibBPF.call("bpf_map_update_elem") { unsafe bpf_map_update_elem(map.raw, &zero, &state, 0) }
     } catch {

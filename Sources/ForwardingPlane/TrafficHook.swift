@@ -15,6 +15,8 @@ struct TrafficHook: Hashable, Sendable {
   static let priority: UInt32 = 19521
 
   init(interface name: String) throws(ForwardingPlaneError) {
+    // Everything worth saying is in the errors that are thrown; libbpf would write to the standard error output.
+    unsafe libbpf_set_print(nil)
     let index = unsafe if_nametoindex(name)
     guard index != 0 else { throw .noSuchInterface(name) }
     self.interface = name

@@ -10,10 +10,10 @@ extension UInt8 {
   @inline(always)
   var isHostByte: Bool { isMember(of: 0x2fff_7ff2_0000_0000, 0x47ff_fffe_87ff_fffe) }
 
-  /// A visible ASCII character except `#`, which starts a fragment and no form of target has one. Characters that RFC
-  /// 3986 wants percent-encoded but browsers send (`|`, `^`, `"`, `{`) pass: they end nothing.
+  /// Anything but control characters, the space, and `#`, which starts a fragment and no form of target has one. What RFC
+  /// 3986 wants percent-encoded but clients send (`|`, `^`, `"`, `{`, UTF-8) passes: it ends nothing, and servers take it.
   @inline(always)
-  var isTargetByte: Bool { self > 0x20 && self < 0x7f && self != 0x23 }
+  var isTargetByte: Bool { self > 0x20 && self != 0x7f && self != 0x23 }
 
   /// HTAB, SP, visible ASCII or obs-text (RFC 9110 section 5.5).
   @inline(always)

@@ -120,10 +120,12 @@ public struct RequestHeadScanner: Sendable, BitwiseCopyable {
   }
 
   private mutating func target(_ bytes: Span<UInt8>, _ end: Int) throws(RequestHeadError) {
-    while position < end, bytes[position].isTargetByte {
-      position += 1
-      guard position - elementStart <= limits.maximumTargetLength else { throw .targetTooLong }
-    }
+    let rest = bytes.extracting(position..<end)
+    var index = 0
+    while index < rest.count, rest[index].isTargetByte { index &+= 1 }
+    // The byte that is one too many decides, whatever comes behind it and in whichever segment.
+    guard position + index - elementStart <= limits.maximumTargetLength else { throw .targetTooLong }
+    position += index
     guard position < end else { return }
     guard position > elementStart else { throw .invalidTarget }
     switch bytes[position] {
@@ -173,7 +175,10 @@ public struct RequestHeadScanner: Sendable, BitwiseCopyable {
   }
 
   private mutating func fieldName(_ bytes: Span<UInt8>, _ end: Int) throws(RequestHeadError) {
-    while position < end, bytes[position].isTokenByte { position += 1 }
+    let rest = bytes.extracting(position..<end)
+    var index = 0
+    while index < rest.count, rest[index].isTokenByte { index &+= 1 }
+    position += index
     guard position < end else { return }
     let byte = bytes[position]
     guard position > elementStart, byte == 0x3a || byte.isWhitespace else { throw .invalidFieldName }
@@ -186,7 +191,11 @@ public struct RequestHeadScanner: Sendable, BitwiseCopyable {
   }
 
   private mutating func fieldValue(_ bytes: Span<UInt8>, _ end: Int) throws(RequestHeadError) {
-    while position < end, bytes[position].isFieldValueByte { position += 1 }
+    // Most of a head is here: a local index over a part of its own needs no bounds check per byte.
+    let rest = bytes.extracting(position..<end)
+    var index = 0
+    while index < rest.count, rest[index].isFieldValueByte { index &+= 1 }
+    position += index
     guard position < end else { return }
     switch bytes[position] {
     case 0x0d:

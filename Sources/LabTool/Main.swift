@@ -1,4 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import ArgumentParser
+
+/// A whole cluster in network namespaces on one machine.
 @main
-enum Main { static func main() {} }
+struct Main: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "lab",
+    abstract: "A whole cluster in network namespaces on one machine.",
+    subcommands: [RunCommand.self, ReplayCommand.self, WireCommand.self, UpCommand.self, CleanCommand.self])
+}

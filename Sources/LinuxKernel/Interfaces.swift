@@ -14,6 +14,14 @@ public struct NetworkInterface: Hashable, Sendable {
   public var mtu: Int
   /// Administratively up (IFF_UP).
   public var isUp: Bool
+
+  public init(name: String, index: UInt32, mac: MACAddress, mtu: Int, isUp: Bool) {
+    self.name = name
+    self.index = index
+    self.mac = mac
+    self.mtu = mtu
+    self.isUp = isUp
+  }
 }
 
 extension NetlinkSocket {

@@ -27,23 +27,28 @@ public struct PacketFilterRules: Sendable, Hashable {
     self.localMark = localMark
   }
 
-  /// Installs the rules; what an earlier process left is removed first.
+  /// Installs the rules in one transaction for each address family, in place of what an earlier process left: while a
+  /// killed process's rules wait for their successor the kernel drops clients' packets, which the clients repeat; without
+  /// any rule it would answer them with resets.
   public func install() throws(SystemError) {
-    PacketFilterRules.remove()
     for isIPv4 in [true, false] {
+      let tool = PacketFilterRules.tool(isIPv4)
       let services = self.services.filter { $0.address.isIPv4 == isIPv4 }
-      if services.isEmpty { continue }
-      let tool = PacketFilterRules.tool(isIPv4) + "-restore"
-      let result = try ToolProcess.run(tool, ["--noflush", "--wait", "5"], input: restoreInput(services))
+      let old = PacketFilterRules.jumps(tool)
+      if services.isEmpty, old.isEmpty { continue }
+      let result = try ToolProcess.run(
+        tool + "-restore", ["--noflush", "--wait", "5"], input: restoreInput(services, replacing: old))
       if result.status != 0 {
-        throw SystemError("\(tool): \(result.output.split(separator: "\n").first ?? "failed")", errno: EINVAL)
+        throw SystemError("\(tool)-restore: \(result.output.split(separator: "\n").first ?? "failed")", errno: EINVAL)
       }
     }
   }
 
-  func restoreInput(_ services: [Endpoint]) -> String {
+  func restoreInput(_ services: [Endpoint], replacing old: [String]) -> String {
     let chain = PacketFilterRules.chain
+    // Declaring the chain empties it when it exists.
     var lines = ["*raw", ":\(chain) - [0:0]"]
+    lines += old.map { "-D \($0)" }
     for service in services {
       lines.append(
         "-A PREROUTING -i \(interface) -p tcp -d \(service.address) --dport \(service.port) -j \(chain)")
@@ -57,15 +62,20 @@ public struct PacketFilterRules: Sendable, Hashable {
     return lines.joined(separator: "\n") + "\n"
   }
 
+  /// The rules that jump to the chain, without their `-A`.
+  private static func jumps(_ tool: String) -> [String] {
+    guard let listing = try? ToolProcess.run(tool, ["--wait", "5", "-t", "raw", "-S", "PREROUTING"]),
+      listing.status == 0
+    else { return [] }
+    return listing.output.split(separator: "\n").filter { $0.hasSuffix("-j \(chain)") }.map { String($0.dropFirst(3)) }
+  }
+
   /// Removes the chain and every jump to it, of this process or of one that died. Silent when there is none.
   public static func remove() {
     for isIPv4 in [true, false] {
       let tool = tool(isIPv4)
-      guard let listing = try? ToolProcess.run(tool, ["--wait", "5", "-t", "raw", "-S", "PREROUTING"]),
-        listing.status == 0
-      else { continue }
-      for line in listing.output.split(separator: "\n") where line.hasSuffix("-j \(chain)") {
-        let rule = line.split(separator: " ").dropFirst().map(String.init)
+      for jump in jumps(tool) {
+        let rule = jump.split(separator: " ").map(String.init)
         _ = try? ToolProcess.run(tool, ["--wait", "5", "-t", "raw", "-D"] + rule)
       }
       _ = try? ToolProcess.run(tool, ["--wait", "5", "-t", "raw", "-F", chain])

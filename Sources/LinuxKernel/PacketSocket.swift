@@ -65,7 +65,7 @@ public struct PacketSocket: ~Copyable, Sendable {
         }
       }
       return count == nil ? .wouldBlock : .sent
-    } catch where error.errno == ENOBUFS {
+    } catch  where error.errno == ENOBUFS {
       return .wouldBlock
     }
   }

@@ -24,8 +24,8 @@ extension TCPRepair {
       local: try socket.localEndpoint(), remote: try socket.remoteEndpoint(),
       sendNext: try sequence(raw, queue: sendQueue), receiveNext: try sequence(raw, queue: receiveQueue),
       sendWindow: window[1], receiveWindow: window[3],
-      // TCP_MAXSEG has the 12 bytes of the timestamps option taken off; the option to restore has not.
-      maximumSegmentSize: UInt16(clamping: Int(maximumSegment) + (timestamps ? 12 : 0)),
+      // In repair mode this is the peer's option; otherwise it has the 12 bytes of the timestamps option taken off.
+      maximumSegmentSize: UInt16(clamping: maximumSegment),
       sendShift: information.sendShift, receiveShift: information.receiveShift,
       sackPermitted: information.options.contains(.sackPermitted),
       timestamp: timestamps ? UInt32(bitPattern: clock) : nil)

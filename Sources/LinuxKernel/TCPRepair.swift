@@ -9,7 +9,7 @@ public import Wire
 public enum TCPRepair {
   /// A step of `restore`, in the order in which they run.
   public enum Step: UInt8, Hashable, Sendable, CaseIterable {
-    case socket, enter, sendSequence, receiveSequence, bind, connect, options, segmentSize, timestamp, window, leave
+    case socket, enter, segmentSize, sendSequence, receiveSequence, bind, connect, options, timestamp, window, leave
     case reuseAddress
   }
 
@@ -75,6 +75,9 @@ public enum TCPRepair {
     }
     let raw = socket.raw
     try step(.enter) { () throws(SystemError) in try set(raw, clinux_TCP_REPAIR, 1) }
+    try step(.segmentSize) { () throws(SystemError) in
+      try setSegmentSize(raw, connection.maximumSegmentSize)
+    }
     try step(.sendSequence) { () throws(SystemError) in
       try setSequence(raw, queue: sendQueue, connection.sendNext)
     }
@@ -85,9 +88,6 @@ public enum TCPRepair {
     try step(.bind) { () throws(SystemError) in try socket.bind(to: connection.local) }
     try step(.connect) { () throws(SystemError) in try socket.connect(to: connection.remote) }
     try step(.options) { () throws(SystemError) in try setOptions(raw, connection) }
-    try step(.segmentSize) { () throws(SystemError) in
-      try refreshSegmentSize(raw, isIPv4: connection.local.address.isIPv4)
-    }
     if let timestamp = connection.timestamp {
       // Bit 0 would choose a microsecond clock (tcp_usec_ts); rounding up keeps it from going back.
       try step(.timestamp) { () throws(SystemError) in
@@ -139,22 +139,18 @@ public enum TCPRepair {
     // struct tcp_repair_opt: option kind (tcp(7) numbers) and value. Window scaling is always given: connect chose a
     // receive shift of its own, which would stay in force for a peer that did not negotiate any.
     let scale = UInt32(connection.sendShift) | UInt32(connection.receiveShift) << 16
-    let options: InlineArray<8, UInt32> = [
-      2, UInt32(connection.maximumSegmentSize), 3, scale,
-      connection.timestamp != nil ? 8 : 4, 0, 4, 0,
-    ]
+    let options: InlineArray<6, UInt32> = [3, scale, connection.timestamp != nil ? 8 : 4, 0, 4, 0]
     // The last one is SACK permitted; without timestamps it takes their place.
-    let count = 2 + (connection.timestamp != nil ? 1 : 0) + (connection.sackPermitted ? 1 : 0)
+    let count = 1 + (connection.timestamp != nil ? 1 : 0) + (connection.sackPermitted ? 1 : 0)
     try SocketOption.set(
       raw, Int32(IPPROTO_TCP), Int32(clinux_TCP_REPAIR_OPTIONS), words: options.span.extracting(first: count * 2))
   }
 
-  /// TCP_REPAIR_OPTIONS changes the clamp of the MSS, not the cached value, which is 524 after connect. Setting empty IP
-  /// options (IPv6: an empty routing header) recomputes it: `icsk_sync_mss` in ip_sockglue.c and `ipv6_update_options`.
-  private static func refreshSegmentSize(_ raw: Int32, isIPv4: Bool) throws(SystemError) {
-    let level = Int32(isIPv4 ? IPPROTO_IP : IPPROTO_IPV6)
-    let option: Int32 = isIPv4 ? IP_OPTIONS : IPV6_RTHDR
-    _ = try Syscall.call("setsockopt") { setsockopt(raw, level, option, nil, 0) }
+  /// As TCP_MAXSEG before connect, which makes it the clamp that connect computes with (`tcp_connect_init`). The same value
+  /// by TCP_REPAIR_OPTIONS, after connect, leaves the cached MSS at 524 bytes (IPv6: 1208) for some round trips.
+  private static func setSegmentSize(_ raw: Int32, _ size: UInt16) throws(SystemError) {
+    // TCP_MIN_MSS: the kernel never goes below it.
+    try set(raw, Int(TCP_MAXSEG), Int32(max(88, min(size, 32_767))))
   }
 
   private static func setWindow(_ raw: Int32, _ connection: Connection) throws(SystemError) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 extension IPAddress: CustomStringConvertible, LosslessStringConvertible {
-  /// Parses `192.0.2.1` or the text forms of RFC 4291 section 2.2 (no zone).
+  /// Parses `192.0.2.1` or the text forms of RFC 4291 section 2.2 (no zone). `::ffff:192.0.2.1` is 192.0.2.1.
   public init?(_ text: String) {
     if text.contains(":") {
       guard let address = IPAddress.parseIPv6(Substring(text)) else { return nil }
@@ -28,10 +28,10 @@ extension IPAddress: CustomStringConvertible, LosslessStringConvertible {
 
   private static func parseIPv6(_ text: Substring) -> IPAddress? {
     let halves = text.split(separator: "::", maxSplits: 2, omittingEmptySubsequences: false)
-    guard halves.count <= 2, let head = groups(halves[0]) else { return nil }
+    guard halves.count <= 2, let head = groups(halves[0], mayEndInIPv4: halves.count == 1) else { return nil }
     var groups = head
     if halves.count == 2 {
-      guard let tail = IPAddress.groups(halves[1]), head.count + tail.count <= 7 else { return nil }
+      guard let tail = IPAddress.groups(halves[1], mayEndInIPv4: true), head.count + tail.count <= 7 else { return nil }
       groups += Array(repeating: 0, count: 8 - head.count - tail.count) + tail
     }
     guard groups.count == 8 else { return nil }
@@ -40,19 +40,19 @@ extension IPAddress: CustomStringConvertible, LosslessStringConvertible {
     return IPAddress(high: high, low: low)
   }
 
-  private static func groups(_ text: Substring) -> [UInt16]? {
+  private static func groups(_ text: Substring, mayEndInIPv4: Bool) -> [UInt16]? {
     if text.isEmpty { return [] }
     var result: [UInt16] = []
     let parts = text.split(separator: ":", omittingEmptySubsequences: false)
     for (index, part) in parts.enumerated() {
-      if index == parts.count - 1, part.contains(".") {
+      if mayEndInIPv4, index == parts.count - 1, part.contains(".") {
         guard let bits = parseIPv4(part) else { return nil }
         result.append(UInt16(bits >> 16))
         result.append(UInt16(truncatingIfNeeded: bits))
       } else {
-        guard (1...4).contains(part.utf8.count), part.utf8.first != 0x2b, part.utf8.first != 0x2d,
-          let group = UInt16(part, radix: 16)
-        else { return nil }
+        guard (1...4).contains(part.utf8.count), part.isHexadecimal, let group = UInt16(part, radix: 16) else {
+          return nil
+        }
         result.append(group)
       }
     }
@@ -89,4 +89,11 @@ extension Endpoint: CustomStringConvertible {
 
 extension FlowTuple: CustomStringConvertible {
   public var description: String { "\(client)->\(service)" }
+}
+
+extension StringProtocol {
+  /// Only hexadecimal digits: the integer initialisers also take a sign.
+  var isHexadecimal: Bool {
+    utf8.allSatisfy { (0x30...0x39).contains($0) || (0x41...0x46).contains($0) || (0x61...0x66).contains($0) }
+  }
 }

@@ -30,6 +30,17 @@ public struct IPAddress: Hashable, Sendable, BitwiseCopyable {
   /// fe80::/10 (RFC 4291 section 2.5.6).
   public var isLinkLocalIPv6: Bool { high >> 54 == 0xfe80 >> 6 }
 
+  /// Whether a segment may come from this address. A broadcast, multicast or unspecified source is to be discarded (RFC
+  /// 9293 MUST-57, RFC 1122 section 3.2.1.3): an answer to it would go to everyone or to no one.
+  @inlinable
+  public var canBeSource: Bool {
+    if isIPv4 {
+      let bits = ipv4Bits
+      return bits >> 24 != 0 && bits >> 28 != 0xe && bits != 0xffff_ffff
+    }
+    return high >> 56 != 0xff && (high != 0 || low != 0)
+  }
+
   /// Reads 4 or 16 bytes in network order at `offset`; the caller has checked that they are there.
   @inlinable
   static func read(ipv4 bytes: Span<UInt8>, at offset: Int) -> IPAddress {
@@ -81,7 +92,7 @@ public struct MACAddress: Hashable, Sendable, BitwiseCopyable {
     guard parts.count == 6 else { return nil }
     var bits: UInt64 = 0
     for part in parts {
-      guard part.count == 2, let byte = UInt8(part, radix: 16) else { return nil }
+      guard part.utf8.count == 2, part.isHexadecimal, let byte = UInt8(part, radix: 16) else { return nil }
       bits = bits << 8 | UInt64(byte)
     }
     self.init(bits: bits)

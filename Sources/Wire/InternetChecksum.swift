@@ -9,13 +9,14 @@ public enum InternetChecksum {
     var offset = 0
     let count = bytes.count
     // 32-bit words sum to the same value modulo 2^16 - 1; 2^32 of them fit into 64 bits.
-    while offset + 4 <= count {
-      sum &+= UInt64(bytes.readUInt32(at: offset))
-      offset += 4
+    while count &- offset >= 8 {
+      let word = bytes.readUInt64(at: offset)
+      sum &+= word >> 32 &+ word & 0xffff_ffff
+      offset &+= 8
     }
-    if offset + 2 <= count {
+    while count &- offset >= 2 {
       sum &+= UInt64(bytes.readUInt16(at: offset))
-      offset += 2
+      offset &+= 2
     }
     if offset < count { sum &+= UInt64(bytes[offset]) << 8 }
     return sum

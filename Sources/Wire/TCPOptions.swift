@@ -35,7 +35,7 @@ public struct TCPOptions: Hashable, Sendable, BitwiseCopyable {
     self.timestamps = timestamps
   }
 
-  /// Bytes that `emit` writes: a multiple of 4, at most 40.
+  /// Bytes that `emit` writes: a multiple of 4, at most 20.
   @inlinable
   public var encodedLength: Int {
     var length = 0

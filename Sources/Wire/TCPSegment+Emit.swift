@@ -3,7 +3,8 @@
 extension TCPSegment {
   /// Writes the IP and TCP headers and `payload` with right checksums to the start of `packet`.
   ///
-  /// - Parameter packet: at least `headerLength + payload.count` bytes.
+  /// - Precondition: source and destination are of one family, `packet` has at least `headerLength + payload.count` bytes,
+  ///   and these are at most 65535, the longest IP packet.
   /// - Returns: the bytes written.
   @inlinable
   public func emit(payload: Span<UInt8>, into packet: inout MutableSpan<UInt8>) -> Int {
@@ -11,7 +12,8 @@ extension TCPSegment {
     let tcpStart = isIPv4 ? 20 : 40
     let tcpHeaderLength = 20 + options.encodedLength
     let total = tcpStart + tcpHeaderLength + payload.count
-    precondition(packet.count >= total, "the caller sized the buffer by headerLength")
+    precondition(source.address.isIPv4 == isIPv4, "both ends of a segment are of one family")
+    precondition(packet.count >= total && total <= 65535, "the caller sized the buffer by headerLength")
     if isIPv4 {
       emitIPv4Header(total: total, into: &packet)
     } else {
@@ -26,8 +28,7 @@ extension TCPSegment {
     packet.write(window, at: tcpStart + 14)
     packet.write(UInt32(0), at: tcpStart + 16)
     options.emit(into: &packet, at: tcpStart + 20)
-    let payloadStart = tcpStart + tcpHeaderLength
-    for index in payload.indices { packet[payloadStart + index] = payload[index] }
+    packet.write(payload, at: tcpStart + tcpHeaderLength)
     let sum = InternetChecksum.tcpSum(
       packet.span.extracting(tcpStart..<total), source: source.address, destination: destination.address)
     packet.write(~InternetChecksum.fold(sum), at: tcpStart + 16)

@@ -30,9 +30,11 @@ extension TCPSegment {
     if verifyingChecksums, InternetChecksum.fold(InternetChecksum.sum(packet.extracting(0..<headerLength))) != 0xffff {
       throw .badIPChecksum
     }
+    let source = IPAddress.read(ipv4: packet, at: 12)
+    guard source.canBeSource else { throw .badSourceAddress }
     return try parseTCP(
-      packet, from: headerLength, to: totalLength, source: .read(ipv4: packet, at: 12),
-      destination: .read(ipv4: packet, at: 16), verifyingChecksums: verifyingChecksums)
+      packet, from: headerLength, to: totalLength, source: source, destination: .read(ipv4: packet, at: 16),
+      verifyingChecksums: verifyingChecksums)
   }
 
   @inlinable
@@ -48,12 +50,18 @@ extension TCPSegment {
         throw nextHeader == 44 ? .fragment : .notTCP
       }
       guard offset + 8 <= totalLength else { throw .truncated }
+      // A routing header with segments left means that another node is the destination (RFC 8200 section 4.4).
+      guard nextHeader != 43 || packet[offset + 3] == 0 else { throw .notTCP }
       nextHeader = packet[offset]
       offset += 8 + Int(packet[offset + 1]) * 8
     }
+    let source = IPAddress.read(ipv6: packet, at: 8)
+    let destination = IPAddress.read(ipv6: packet, at: 24)
+    guard !source.isIPv4, !destination.isIPv4 else { throw .mappedAddress }
+    guard source.canBeSource else { throw .badSourceAddress }
     return try parseTCP(
-      packet, from: offset, to: totalLength, source: .read(ipv6: packet, at: 8),
-      destination: .read(ipv6: packet, at: 24), verifyingChecksums: verifyingChecksums)
+      packet, from: offset, to: totalLength, source: source, destination: destination,
+      verifyingChecksums: verifyingChecksums)
   }
 
   @inlinable

@@ -12,10 +12,16 @@ public enum WireError: Error, Hashable, Sendable, CaseIterable {
   case fragment
   /// Not TCP, or TCP behind an IPv6 extension header that is not understood.
   case notTCP
+  /// An IPv4-mapped address in an IPv6 packet (`::ffff:0:0/96`): it must not be on the wire, and it would pass for the IPv4
+  /// address, since `IPAddress` keeps both alike.
+  case mappedAddress
+  /// A source address that no host has, see `IPAddress.canBeSource`.
+  case badSourceAddress
   /// The TCP data offset is below 5 words or past the end of the packet.
   case badTCPHeader
   /// The TCP checksum is wrong.
   case badTCPChecksum
+  /// The length of a TCP option runs past the header or does not fit its kind.
   case badTCPOptions
 }
 
@@ -44,7 +50,7 @@ public struct TCPSegment: Hashable, Sendable, BitwiseCopyable {
     self.options = options
   }
 
-  /// Bytes of IP and TCP header that `emit` writes before the payload: 40 to 100.
+  /// Bytes of IP and TCP header that `emit` writes before the payload: 40 to 80.
   @inlinable
   public var headerLength: Int { (destination.address.isIPv4 ? 40 : 60) + options.encodedLength }
 

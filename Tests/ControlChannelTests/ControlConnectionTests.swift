@@ -122,11 +122,14 @@ func receive(_ count: Int, at connection: ControlConnection, now: UInt64 = 0) th
     let pair = try Pair()
     let large = Message.decisionRequests(
       Array(repeating: DecisionRequest(id: 1, target: 2, client: IPAddress(ipv4: 3)), count: 1 << 14))
-    #expect(throws: ControlChannelError.notReading) {
+    // On a busy machine the kernel's TCP_USER_TIMEOUT may be first to give up on the peer.
+    let error = #expect(throws: ControlChannelError.self) {
       for _ in 0..<200 {
         pair.near.send(large)
         try pair.near.flush()
       }
     }
+    #expect(error == .notReading || error == .system(SystemError("send", errno: 110)))
+    #expect(pair.near.queuedBytes <= ControlConnection.queueLimit + (2 << 20))
   }
 }

@@ -14,7 +14,8 @@ import Wire
   }
 
   /// The macros cannot take a span apart.
-  func choose(_ target: UInt64, _ candidates: [FallbackPolicy.Candidate], excluding excluded: UInt16? = nil) -> UInt16? {
+  func choose(_ target: UInt64, _ candidates: [FallbackPolicy.Candidate], excluding excluded: UInt16? = nil) -> UInt16?
+  {
     policy.choose(target: target, among: candidates.span, excluding: excluded)
   }
 

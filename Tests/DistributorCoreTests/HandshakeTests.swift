@@ -193,7 +193,7 @@ import Wire
           TCPSegment(
             source: Endpoint(IPAddress(ipv4: 0xe000_0001), 9), destination: client.service, sequence: .init(1),
             flags: .syn), [])
-      }, outcome: .implausible),
+      }, outcome: .badSourceAddress),
     Refusal(
       name: "from itself",
       packet: { client in

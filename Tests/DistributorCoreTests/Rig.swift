@@ -10,8 +10,9 @@ struct Sent: Equatable, CustomStringConvertible {
   var segment: TCPSegment
   var payload: [UInt8]
 
-  init(_ bytes: [UInt8]) throws {
-    let parsed = try TCPSegment.parse(bytes.span)
+  /// - Parameter verifying: false for packets that only pass through.
+  init(_ bytes: [UInt8], verifying: Bool = true) throws {
+    let parsed = try TCPSegment.parse(bytes.span, verifyingChecksums: verifying)
     segment = parsed.segment
     payload = Array(bytes[parsed.payload])
   }
@@ -32,6 +33,25 @@ enum Event: Equatable {
   case deliver(Sent, backEnd: UInt16)
   case returned(UInt16)
   case unknown([UInt8])
+}
+
+extension Event {
+  init(_ action: Action, _ bytes: [UInt8]) throws {
+    switch action {
+    case .transmit(let range): self = .transmit(try Sent(Array(bytes[range])))
+    case .decide(let id, let target, let client, let excluded):
+      self = .decide(id, target: target, client: client, excluded: excluded)
+    case .handOff(let id, let backEnd, let snapshot, let request):
+      self = .handOff(id, backEnd: backEnd, snapshot, request: String(decoding: bytes[request], as: UTF8.self))
+    case .abortHandoff(let id, let backEnd): self = .abort(id, backEnd: backEnd)
+    case .flowEstablished(let id, let flow, let initial, let backEnd, requestedAt: _):
+      self = .established(id, flow, initial, backEnd: backEnd)
+    case .deliver(let range, let backEnd):
+      self = .deliver(try Sent(Array(bytes[range]), verifying: false), backEnd: backEnd)
+    case .returnAssignment(let backEnd): self = .returned(backEnd)
+    case .unknownFlow(let range): self = .unknown(Array(bytes[range]))
+    }
+  }
 }
 
 /// A responder with a clock that the test owns. Whatever it does is checked against the sums of the counters.
@@ -112,21 +132,9 @@ final class Rig {
     defer { actions.removeAll() }
     #expect(responder.counters.agrees, "the sums of the counters disagree: \(responder.counters)")
     let bytes = actions.bytes
-    return try actions.actions.map { action in
-      switch action {
-      case .transmit(let range): .transmit(try Sent(Array(bytes[range])))
-      case .decide(let id, let target, let client, let excluded):
-        .decide(id, target: target, client: client, excluded: excluded)
-      case .handOff(let id, let backEnd, let snapshot, let request):
-        .handOff(id, backEnd: backEnd, snapshot, request: String(decoding: bytes[request], as: UTF8.self))
-      case .abortHandoff(let id, let backEnd): .abort(id, backEnd: backEnd)
-      case .flowEstablished(let id, let flow, let initial, let backEnd, _):
-        .established(id, flow, initial, backEnd: backEnd)
-      case .deliver(let range, let backEnd): .deliver(try Sent(Array(bytes[range])), backEnd: backEnd)
-      case .returnAssignment(let backEnd): .returned(backEnd)
-      case .unknownFlow(let range): .unknown(Array(bytes[range]))
-      }
-    }
+    var events: [Event] = []
+    for action in actions.actions { events.append(try Event(action, bytes)) }
+    return events
   }
 
   /// Waits until every entry has gone and checks that nothing is left.

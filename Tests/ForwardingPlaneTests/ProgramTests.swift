@@ -98,8 +98,6 @@ struct ProgramCase: Sendable, CustomTestStringConvertible {
     let ip = Frame.ipStart
     return [
       passes("IPv4: UDP", ack.with(17, at: ip + 9), .notService),
-      passes("IPv4: header cut", ack.truncated(to: ip + 19), .malformed),
-      passes("IPv4: only one byte of it", ack.truncated(to: ip + 1), .malformed),
       passes("IPv4: version 5", ack.with(0x55, at: ip), .malformed),
       passes("IPv4: header length 4 words", ack.with(0x44, at: ip), .malformed),
       passes("IPv4: header length 0", ack.with(0x40, at: ip), .malformed),
@@ -132,12 +130,12 @@ struct ProgramCase: Sendable, CustomTestStringConvertible {
     let ack = Frame.tcp(Addresses.flow6, .ack)
     let ip = Frame.ipStart
     let extensions: [(String, UInt8)] = [
-      ("hop-by-hop", 0), ("routing", 43), ("fragment", 44), ("authentication", 51), ("destination", 60), ("mobility", 135),
+      ("hop-by-hop", 0), ("routing", 43), ("fragment", 44), ("authentication", 51), ("destination", 60),
+      ("mobility", 135),
     ]
     return [
       passes("IPv6: UDP", ack.with(17, at: ip + 6), .notService),
       passes("IPv6: ICMPv6", ack.with(58, at: ip + 6), .notService),
-      passes("IPv6: header cut", ack.truncated(to: ip + 39), .malformed),
       passes("IPv6: version 4", ack.with(0x40, at: ip), .malformed),
       passes("IPv6: payload length past the frame", ack.with(0, 21, at: ip + 4), .malformed),
       passes("IPv6: payload length 0", ack.with(0, 0, at: ip + 4), .malformed),
@@ -203,6 +201,33 @@ struct ProgramTests {
       entry.lastSeen = expected.lastSeen
       #expect(entry == expected)
     }
+  }
+
+  /// The program's time per packet, printed as a line that begins with MEASURED: the best of five runs of 20,000 packets.
+  @Test(arguments: [
+    ("of another service", Frame.tcp(Addresses.flow4, .ack).with(0, 81, at: 36), ForwardingOutcome.notService),
+    ("without entry", Frame.tcp(Addresses.client4Other, .ack), .toUserSpace),
+    ("forwarded, IPv4", Frame.tcp(Addresses.flow4, .ack), .forwarded),
+    ("forwarded, IPv6", Frame.tcp(Addresses.flow6, .ack), .forwarded),
+  ])
+  func whatAPacketCosts(name: String, frame: Frame, outcome: ForwardingOutcome) throws {
+    let interface = try TestInterface()
+    let plane = try interface.attach()
+    try plane.setServices([Addresses.service4, Addresses.service6])
+    try plane.flows.insert(Addresses.flow4, .forwarding())
+    try plane.flows.insert(Addresses.flow6, .forwarding())
+    let index = interface.index
+    let best = try interface.namespace.perform {
+      var best = Int.max
+      for _ in 0..<5 {
+        let seen = try plane.run(frame, interface: index, times: 20_000)
+        try expect(seen.outcomes == Array(repeating: outcome, count: 20_000), "not \(outcome)")
+        best = min(best, seen.nanoseconds)
+      }
+      return best
+    }
+    print("MEASURED a packet \(name): \(best) ns")
+    #expect(best < 20_000)
   }
 
   @Test func everyOutcomeHasACase() {

@@ -69,6 +69,8 @@ import Testing
 enum KnownDifference: CaseIterable {
   /// RFC 9112 section 2.2 wants empty lines before the request line taken; h11 does not.
   case emptyLineFirst
+  /// All four web servers take bytes above 0x7f in a target, as clients send them unencoded; h11 does not.
+  case highByteInTarget
   /// h11 takes a line feed alone as the end of a line.
   case bareLineFeed
   /// h11 joins folded lines.
@@ -98,7 +100,8 @@ enum KnownDifference: CaseIterable {
   case targetTooLong
 
   static func onlyScannerAccepts(_ head: RequestHead, _ input: [UInt8]) -> KnownDifference? {
-    input.starts(with: [0x0d, 0x0a]) ? .emptyLineFirst : nil
+    if input.starts(with: [0x0d, 0x0a]) { return .emptyLineFirst }
+    return input[head.targetRange].contains { $0 > 0x7f } ? .highByteInTarget : nil
   }
 
   /// The difference that explains `error`, if the input shows it.

@@ -45,6 +45,7 @@ struct GoodHead: Sendable, CustomTestStringConvertible {
     GoodHead(sample: line("query", "GET /a?b=c"), target: "/a?b=c"),
     GoodHead(sample: line("two slashes", "GET //a"), target: "//a"),
     GoodHead(sample: line("what browsers send raw", "GET /|^\"{}<>`\\"), target: "/|^\"{}<>`\\"),
+    GoodHead(sample: line("UTF-8 in the target", "GET /é"), target: "/é"),
     GoodHead(sample: line("own method", "!#$%&'*+-.^_`|~09azAZ /"), method: .other),
     GoodHead(sample: line("lower-case method is another method", "get /"), method: .other),
     GoodHead(sample: line("HEAD", "HEAD /"), method: .head),

@@ -24,7 +24,22 @@ struct Main {
     }
     let lard = Int(results[PolicyName.lard.rawValue] ?? 0)
     let bytes = bytesPerTarget(10_000_000)
-    print("{\"decisions_per_second_in_process\": \(lard), \"bytes_per_target\": \(bytes)}")
+    do {
+      let wire = try WireBench(nodes: nodes, stream: stream, targets: targets)
+      _ = try wire.throughput(batch: 4096, total: 1_000_000)
+      let throughput = try wire.throughput(batch: 4096, total: 8_000_000)
+      print(
+        "wire: \(Int(throughput.perSecond)) decisions/s in batches of 4096, "
+          + "\(Int(throughput.perProcessorSecond)) per second of the dispatcher's processor time")
+      let (median, p99) = try wire.latency(rate: 100_000, seconds: 5)
+      print("wire: median \(median) us, p99 \(p99) us at 100,000 decisions/s")
+      print(
+        "{\"decisions_per_second_in_process\": \(lard), \"decisions_per_second_wire\": \(Int(throughput.perSecond)), "
+          + "\"p99_us_at_100k\": \(p99), \"bytes_per_target\": \(bytes)}")
+    } catch {
+      print("the wire could not be measured: \(error)")
+      exit(1)
+    }
   }
 
   static func measure(
@@ -57,7 +72,7 @@ struct Main {
     var measured = 0.0
     var now: UInt64 = 1
     for phase in 0..<2 {
-      let start = DispatchTime.now().uptimeNanoseconds
+      let start = processorTime()
       let count = phase == 0 ? stream.count : requests
       var index = 0
       while index < count {
@@ -91,7 +106,7 @@ struct Main {
           ended[node] = 0
         }
       }
-      measured = Double(DispatchTime.now().uptimeNanoseconds - start)
+      measured = Double(processorTime() - start)
     }
     let counters = state.counters
     precondition(counters.assignedTotal == UInt64(stream.count + requests))
@@ -99,6 +114,13 @@ struct Main {
       print(counters.assigned, "targets", state.table.count, "given up", state.table.evictions)
     }
     return (Double(requests) / measured * 1e9, Double(state.table.storageBytes) / Double(state.table.capacity))
+  }
+
+  /// Nanoseconds of processor time of this thread, or of all threads: what others do on the machine does not count.
+  static func processorTime(ofProcess: Bool = false) -> UInt64 {
+    var time = timespec()
+    unsafe clock_gettime(ofProcess ? CLOCK_PROCESS_CPUTIME_ID : CLOCK_THREAD_CPUTIME_ID, &time)
+    return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
   }
 
   static func bytesPerTarget(_ targets: Int) -> Double {

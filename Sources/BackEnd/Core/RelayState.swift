@@ -91,6 +91,8 @@ public struct RelayState: Hashable, Sendable, BitwiseCopyable {
   public mutating func handle(_ event: Event) -> Action {
     switch event {
     case .moved(let side, let count, let written):
+      // Reading while bytes are held would overtake them.
+      precondition(mayRead(side) && written <= count)
       let held = count - written
       self[side] = .open(held: UInt32(clamping: held))
       return held > 0 ? .hold(side) : .read(side)

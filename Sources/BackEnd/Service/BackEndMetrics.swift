@@ -24,7 +24,7 @@ enum BackEndMetrics {
         "handoff_backend_held_bytes", "Bytes read and not yet taken by a slow receiver.",
         reports.reduce(0) { $0 + $1.heldBytes }),
       gauge(
-        "handoff_backend_connection_limit", "The most connections that the agent takes.", Int(shared.connectionLimit)),
+        "handoff_backend_connection_limit", "The most connections that the agent takes.", shared.budget.limit),
       gauge(
         "handoff_backend_control_connections", "Control connections of distributors.",
         reports.reduce(0) { $0 + $1.controlConnections }),

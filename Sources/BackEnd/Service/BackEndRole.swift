@@ -71,18 +71,13 @@ final class AgentShared: Sendable {
   let signal: ControlSignal
   let status = Published(AgentStatus())
   let stop = StopRequest()
-  let connectionLimit: UInt32
+  let budget: ConnectionBudget
 
   init(loops: Int, connectionLimit: UInt32) throws(SystemError) {
     var mailboxes: [LoopMailbox] = []
     for _ in 0..<loops { mailboxes.append(try LoopMailbox()) }
     self.mailboxes = mailboxes
     signal = try ControlSignal()
-    self.connectionLimit = connectionLimit
-  }
-
-  /// The share of the connection limit that is one loop's; the remainder goes to the first loops.
-  func connectionLimit(ofLoop index: Int) -> Int {
-    Int(connectionLimit) / mailboxes.count + (index < Int(connectionLimit) % mailboxes.count ? 1 : 0)
+    budget = ConnectionBudget(limit: Int(connectionLimit))
   }
 }

@@ -57,7 +57,7 @@ extension ControlLoop {
           WorkerThread(name: "be-relay-\(index)") {
             do throws(SystemError) {
               var loop = try HandoffLoop(
-                configuration, connectionLimit: shared.connectionLimit(ofLoop: index), hello: hello,
+                configuration, budget: shared.budget, hello: hello,
                 mailbox: shared.mailboxes[index], control: shared.signal, logger: logger)
               gate.succeed()
               loop.run()

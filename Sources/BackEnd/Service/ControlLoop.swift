@@ -132,7 +132,7 @@ struct ControlLoop: ~Copyable {
           BackEndRegistration(
             address: configuration.internalAddress, mac: network.interface.mac,
             handoffPort: configuration.handoffPort, serverPort: configuration.serverPort,
-            weight: configuration.weight, maximumConnections: shared.connectionLimit)))
+            weight: configuration.weight, maximumConnections: UInt32(shared.budget.limit))))
       account.connectionEstablished(loadTotals())
       nextReport = now
     case .message(.clusterView(let view)):

@@ -19,18 +19,29 @@ extension HandoffLoop {
     let id = request.id
     do throws(HandoffRefusal) {
       guard mode == .serving else { throw .draining }
-      guard slots.count - freeSlots.count < connectionLimit else { throw limitReached("connection limit", started) }
-      let attempt = try connectServer(for: request.snapshot.flow, started)
-      switch attempt.progress {
-      case .established:
-        let server = attempt.take().intoRaw()
-        let client = try restoreOrCloseServer(request.snapshot, server, started)
-        complete(newSlot(), request, peer: reference(peer), client: client, server: server, started: started)
-      case .underWay:
-        wait(request, peer: reference(peer), server: attempt.take().intoRaw(), started: started)
+      guard budget.take() else { throw limitReached("the limit of \(budget.limit) connections", started) }
+      do throws(HandoffRefusal) {
+        try installWithinBudget(request, reference(peer), started)
+      } catch {
+        budget.give()
+        throw error
       }
     } catch {
       refuse(id, error, peer: reference(peer))
+    }
+  }
+
+  private mutating func installWithinBudget(
+    _ request: consuming HandoffRequest, _ peer: PeerReference, _ started: UInt64
+  ) throws(HandoffRefusal) {
+    let attempt = try connectServer(for: request.snapshot.flow, started)
+    switch attempt.progress {
+    case .established:
+      let server = attempt.take().intoRaw()
+      let client = try restoreOrCloseServer(request.snapshot, server, started)
+      complete(newSlot(), request, peer: peer, client: client, server: server, started: started)
+    case .underWay:
+      wait(request, peer: peer, server: attempt.take().intoRaw(), started: started)
     }
   }
 

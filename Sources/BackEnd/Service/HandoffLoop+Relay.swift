@@ -40,6 +40,8 @@ extension HandoffLoop {
   ///
   /// - Parameter drained: a short read means that the source is dry. Not so when its end was announced with the bytes.
   mutating func pump(_ index: Int, from side: Side, drained: Bool, _ now: UInt64) {
+    // A turn that was put off may come when an event has read on and met a full sink.
+    guard slots[index].state.mayRead(side) else { return }
     let source = slots[index].descriptor(side)
     let sink = slots[index].descriptor(side.other)
     for _ in 0..<HandoffLoop.readsPerTurn {
@@ -205,7 +207,9 @@ extension HandoffLoop {
     return slots.count - 1
   }
 
+  /// Gives the slot and its place in the connection budget back.
   mutating func freeSlot(_ index: Int) {
+    budget.give()
     slots[index] = RelaySlot(generation: slots[index].generation &+ 1)
     freeSlots.append(UInt32(index))
   }

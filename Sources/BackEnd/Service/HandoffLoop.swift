@@ -12,8 +12,7 @@ import Wire
 /// them. Shares nothing with the other loops.
 struct HandoffLoop: ~Copyable {
   let configuration: BackEndConfiguration
-  /// The share of the connection limit that is this loop's.
-  let connectionLimit: Int
+  let budget: ConnectionBudget
   let hello: Hello
   let mailbox: LoopMailbox
   let control: ControlSignal
@@ -48,14 +47,14 @@ struct HandoffLoop: ~Copyable {
   static let sweepInterval: UInt64 = 1_000_000_000
 
   init(
-    _ configuration: BackEndConfiguration, connectionLimit: Int, hello: Hello, mailbox: LoopMailbox,
+    _ configuration: BackEndConfiguration, budget: ConnectionBudget, hello: Hello, mailbox: LoopMailbox,
     control: ControlSignal, logger: Logger
   ) throws(SystemError) {
     let epoll = try Epoll(capacity: 512)
     try epoll.add(mailbox.wakeDescriptor, .read, token: LoopToken(.mailbox, index: 0, generation: 0).rawValue)
     let diagnostics = try NetlinkSocket(.socketDiagnostics)
     self.configuration = configuration
-    self.connectionLimit = connectionLimit
+    self.budget = budget
     self.hello = hello
     self.mailbox = mailbox
     self.control = control

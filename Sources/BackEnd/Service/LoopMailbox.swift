@@ -50,7 +50,13 @@ final class LoopMailbox: Sendable {
     wakeUp.signal()
   }
 
-  func set(countAddresses: Bool) { inbox.withLock { $0.countAddresses = countAddresses } }
+  func set(countAddresses: Bool) {
+    let isNew = inbox.withLock { inbox in
+      defer { inbox.countAddresses = countAddresses }
+      return inbox.countAddresses != countAddresses
+    }
+    if isNew { wakeUp.signal() }
+  }
 
   /// Gives the loop a control connection that a distributor opened.
   func adopt(_ socket: consuming StreamSocket) {
@@ -69,6 +75,23 @@ final class LoopMailbox: Sendable {
       return (inbox.mode, inbox.sockets, inbox.countAddresses)
     }
   }
+}
+
+/// The connections that all loops of the agent may have together.
+final class ConnectionBudget: Sendable {
+  let limit: Int
+  private let taken = Atomic<Int>(0)
+
+  init(limit: Int) { self.limit = limit }
+
+  /// False when the limit is reached.
+  func take() -> Bool {
+    if taken.add(1, ordering: .relaxed).newValue <= limit { return true }
+    give()
+    return false
+  }
+
+  func give() { taken.subtract(1, ordering: .relaxed) }
 }
 
 /// Wakes the control thread: connections ended, or the web server refused one.

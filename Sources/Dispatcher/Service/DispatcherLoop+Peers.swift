@@ -223,7 +223,10 @@ extension DispatcherLoop {
     handle(.lost(peer.id), now: now)
   }
 
-  private mutating func count(_ end: PeerEnd) { counts.ended[Int(end.rawValue)] += 1 }
+  private mutating func count(_ end: PeerEnd) {
+    counts.ended[Int(end.rawValue)] += 1
+    isChanged = true
+  }
 
   /// The dispatcher ends: nodes learn it, and keep serving with what they know.
   mutating func sayGoodbye(now: UInt64) {

@@ -35,7 +35,8 @@ struct DispatcherLoop: ~Copyable {
   /// When accepting is tried again after a failure; nil while the listener is watched.
   private var listenerPausedUntil: UInt64?
   private var nextPublish: UInt64 = 0
-  private var isChanged = true
+  /// Whether the published snapshot is out of date.
+  var isChanged = true
 
   init(
     _ configuration: DispatcherConfiguration, _ shared: DispatcherShared, _ logger: Logger
@@ -63,7 +64,10 @@ struct DispatcherLoop: ~Copyable {
       let count = epoll.wait(until: nextDeadline(now))
       now = MonotonicTime.now()
       for index in 0..<count { ready(epoll.ready(index), now: now) }
-      if let due = state.nextDeadline, due <= now { handle(.tick, now: now) }
+      if let due = state.nextDeadline, due <= now {
+        handle(.tick, now: now)
+        isChanged = true
+      }
       resumeListener(now: now)
       finishTurn(now: now)
       if now >= nextSweep { sweep(now: now) }

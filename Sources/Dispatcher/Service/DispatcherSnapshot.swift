@@ -78,4 +78,10 @@ public struct HotTarget: Hashable, Sendable {
   /// Decisions, halved each time that the table's hand passes.
   public var uses: UInt32
   public var replicas: [BackEndID]
+
+  public init(hash: UInt64, uses: UInt32, replicas: [BackEndID]) {
+    self.hash = hash
+    self.uses = uses
+    self.replicas = replicas
+  }
 }

@@ -2,7 +2,7 @@
 
 /// Buffers of 2 KB to 64 KB in powers of two, with one bound for all together. A connection takes the smallest that holds
 /// what it has, moves to the next size when that is full, and gives it back; so an idle connection costs none, and a
-/// typical request costs 2 KB. Buffers that were given back are kept for reuse up to an eighth of the bound.
+/// typical request costs 2 KB. Buffers that were given back are kept for reuse up to a quarter of the bound.
 struct BufferPool {
   /// Names a buffer; `none` is no buffer.
   struct Handle: Hashable, BitwiseCopyable {
@@ -52,7 +52,7 @@ struct BufferPool {
     let index = Int(handle.index)
     let size = BufferPool.size(Int(classOf[index]))
     bytesInUse -= size
-    if freeBytes + size <= limit / 8 {
+    if freeBytes + size <= limit / 4 {
       free[Int(classOf[index])].append(handle.index)
       freeBytes += size
     } else {

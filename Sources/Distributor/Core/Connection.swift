@@ -78,8 +78,8 @@ struct Attempt: BitwiseCopyable {
   var target: UInt64
   /// The back-end that refused last.
   var excluded: UInt16?
-  /// When to give up placing the connection, whatever the attempt.
-  var giveUpAt: UInt64
+  /// When the head was complete; the first attempt began.
+  var requestedAt: UInt64
 }
 
 /// The client's FIN.

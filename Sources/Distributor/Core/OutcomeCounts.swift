@@ -4,12 +4,16 @@
 public protocol Outcome: CaseIterable, RawRepresentable, Sendable where RawValue == Int {}
 
 extension Outcome {
-  /// The case as metrics write it: `dataOutOfOrder` is `data_out_of_order`.
+  /// The case as metrics write it: `dataOutOfOrder` is `data_out_of_order`, `badTCPChecksum` is `bad_tcp_checksum`.
   public var name: String {
+    let letters = Array(String(describing: self))
     var name = ""
-    for character in String(describing: self) {
-      if character.isUppercase { name.append("_") }
-      name.append(character.lowercased())
+    for (index, letter) in letters.enumerated() {
+      let startsWord =
+        letter.isUppercase && index > 0
+        && (!letters[index - 1].isUppercase || (index + 1 < letters.count && letters[index + 1].isLowercase))
+      if startsWord { name.append("_") }
+      name.append(letter.lowercased())
     }
     return name
   }

@@ -5,7 +5,8 @@ internal import Wire
 /// How a packet that was given to `Responder.receive` ended. Each ends in exactly one.
 public enum PacketOutcome: Int, Outcome {
   // MARK: Not a segment (see `WireError`)
-  case truncated, badIPHeader, badIPChecksum, fragment, notTCP, badTCPHeader, badTCPChecksum, badTCPOptions
+  case truncated, badIPHeader, badIPChecksum, fragment, notTCP, mappedAddress, badSourceAddress, badTCPHeader
+  case badTCPChecksum, badTCPOptions
   /// A source that cannot be answered (unspecified, multicast, broadcast, port 0, or the service itself), or SYN together
   /// with FIN or RST.
   case implausible
@@ -88,6 +89,8 @@ public enum PacketOutcome: Int, Outcome {
     case .badIPChecksum: self = .badIPChecksum
     case .fragment: self = .fragment
     case .notTCP: self = .notTCP
+    case .mappedAddress: self = .mappedAddress
+    case .badSourceAddress: self = .badSourceAddress
     case .badTCPHeader: self = .badTCPHeader
     case .badTCPChecksum: self = .badTCPChecksum
     case .badTCPOptions: self = .badTCPOptions

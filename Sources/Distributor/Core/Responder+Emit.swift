@@ -7,7 +7,7 @@ extension Responder {
   /// What the receive window has left, in bytes.
   func receiveWindow(_ slot: Int) -> Int {
     if case .closing = table.slots[slot].phase { return configuration.receiveLimit }
-    return max(0, min(configuration.receiveLimit, 65_535) - table.slots[slot].assembler.contiguous)
+    return max(0, configuration.receiveLimit - table.slots[slot].assembler.contiguous)
   }
 
   /// The window field for it. With scaling the right edge may fall short of what was announced before by less than one
@@ -19,10 +19,11 @@ extension Responder {
 
   /// snd.nxt.
   func sendNext(_ slot: Int) -> SequenceNumber {
-    if case .closing(let closing) = table.slots[slot].phase {
-      return table.slots[slot].sendNext.advanced(by: closing.sent)
+    switch table.slots[slot].phase {
+    case .closing(let closing): table.slots[slot].sendNext.advanced(by: closing.sent)
+    case .timeWait(let sendNext): sendNext
+    case .vacant, .embryonic, .collecting, .deciding, .handingOff, .tombstone: table.slots[slot].sendNext
     }
-    return table.slots[slot].sendNext
   }
 
   /// Sends a segment of an established connection.
@@ -87,7 +88,7 @@ extension Responder {
     // The window of a SYN is never scaled (RFC 7323 section 2.2).
     let segment = TCPSegment(
       source: flow.service, destination: flow.client, sequence: initialSequence, acknowledgment: acknowledging,
-      flags: [.syn, .ack], window: UInt16(min(configuration.receiveLimit, 65_535)), options: options)
+      flags: [.syn, .ack], window: UInt16(configuration.receiveLimit), options: options)
     send(segment, into: &actions)
   }
 

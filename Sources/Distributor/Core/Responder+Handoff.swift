@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
 public import Handoff
-
 internal import Wire
 
 /// What the dispatcher (or the local rule in its place) said.
@@ -26,8 +25,7 @@ extension Responder {
   // MARK: Decision
 
   mutating func beginPlacing(_ slot: Int, target: UInt64, now: UInt64, into actions: inout ActionList) {
-    let attempt = Attempt(
-      number: 1, target: target, excluded: nil, giveUpAt: now &+ configuration.placementTimeout)
+    let attempt = Attempt(number: 1, target: target, excluded: nil, requestedAt: now)
     askForDecision(slot, attempt, now: now, into: &actions)
   }
 
@@ -39,11 +37,13 @@ extension Responder {
     table.slots[slot].phase = .deciding(attempt)
     tally.attemptsStarted &+= 1
     tally.attemptsUnderWay += 1
-    timers.schedule(slot, at: min(now &+ configuration.decisionTimeout, attempt.giveUpAt), now: now)
+    timers.schedule(slot, at: min(now &+ configuration.decisionTimeout, giveUpAt(attempt)), now: now)
     actions.append(
       .decide(
         name(slot), target: attempt.target, client: table.slots[slot].flow.client.address, excluded: attempt.excluded))
   }
+
+  private func giveUpAt(_ attempt: Attempt) -> UInt64 { attempt.requestedAt &+ configuration.placementTimeout }
 
   private func name(_ slot: Int) -> HandoffID {
     HandoffID(slot: UInt32(slot), generation: table.slots[slot].generation)
@@ -84,7 +84,7 @@ extension Responder {
     let snapshot = snapshot(slot, now: now)
     if attempt.number == 1 { table.slots[slot].held.end = snapshot.receiveNext }
     table.slots[slot].phase = .handingOff(attempt, backEnd: backEnd)
-    timers.schedule(slot, at: min(now &+ configuration.handoffTimeout, attempt.giveUpAt), now: now)
+    timers.schedule(slot, at: min(now &+ configuration.handoffTimeout, giveUpAt(attempt)), now: now)
     let count = table.slots[slot].assembler.contiguous
     let request = actions.store(buffers.bytes(table.slots[slot].buffer).span.extracting(0..<count))
     actions.append(.handOff(name(slot), backEnd: backEnd, snapshot: snapshot, request: request))
@@ -108,8 +108,10 @@ extension Responder {
   public mutating func handoffAccepted(
     _ id: HandoffID, by backEnd: UInt16, now: UInt64, into actions: inout ActionList
   ) {
-    guard let slot = find(id), case .handingOff(let attempt, let asked) = table.slots[slot].phase, asked == backEnd else {
+    guard let slot = find(id), case .handingOff(let attempt, let asked) = table.slots[slot].phase, asked == backEnd
+    else {
       tally.lateAcceptances &+= 1
+      if let slot = find(id), case .tombstone(backEnd) = table.slots[slot].phase { return }
       abort(id, at: backEnd, into: &actions)
       return
     }
@@ -118,7 +120,7 @@ extension Responder {
     actions.append(
       .flowEstablished(
         id, flow: flow, clientInitialSequence: table.slots[slot].clientInitial, backEnd: backEnd,
-        requestedAt: attempt.giveUpAt &- configuration.placementTimeout))
+        requestedAt: attempt.requestedAt))
     if let end = pendingFIN(slot) { actions.append(.deliver(actions.store(end, payload: Span()), backEnd: backEnd)) }
     table.slots[slot].held.deliver(to: backEnd, from: &heldBuffers, into: &actions)
     finish(slot, .handedOff)
@@ -168,7 +170,7 @@ extension Responder {
       remove(slot)
       return
     }
-    guard attempt.number < configuration.maximumAttempts, now < attempt.giveUpAt else {
+    guard attempt.number < configuration.maximumAttempts, now < giveUpAt(attempt) else {
       answer(slot, .unavailable, now: now, into: &actions)
       return
     }

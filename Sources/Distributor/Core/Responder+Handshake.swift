@@ -88,6 +88,21 @@ extension Responder {
     return .cookieAccepted
   }
 
+  /// The client answers a cookie, and in the meantime its repeated SYN got an entry: the entry takes the cookie's number
+  /// and the options of the SYN-ACK that carried it. False when it is no cookie.
+  mutating func adoptCookie(_ slot: Int, _ arrival: Arrival) -> Bool {
+    guard arrival.now < cookiesUntil else { return false }
+    let number = arrival.segment.acknowledgment.advanced(by: -1)
+    let cookie = SynCookie(keys: keys, flow: arrival.flow, clientInitial: table.slots[slot].clientInitial)
+    guard cookie.validate(number, now: arrival.now) != nil else { return false }
+    table.slots[slot].initialSequence = number
+    if table.slots[slot].clock == nil {
+      table.slots[slot].windowScale = nil
+      table.slots[slot].sackPermitted = false
+    }
+    return true
+  }
+
   /// The handshake is complete.
   mutating func open(_ slot: Int, now: UInt64) {
     table.slots[slot].phase = .collecting

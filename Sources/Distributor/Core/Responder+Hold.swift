@@ -11,12 +11,24 @@ extension Responder {
     let segment = arrival.segment
     let receiveNext = table.slots[slot].receiveNext
     let end = segment.sequence.advanced(by: arrival.length)
-    if !segment.flags.contains(.rst), arrival.length > 0, end <= receiveNext {
+    if segment.flags.contains(.rst) {
+      if segment.sequence == table.slots[slot].held.end {
+        table.slots[slot].held.reset = true
+        if case .deciding = table.slots[slot].phase {
+          endAttempt(.clientGone)
+          finish(slot, .clientReset)
+          remove(slot)
+          return .resetAccepted
+        }
+      }
+    } else if !segment.flags.contains(.ack) {
+      return .acknowledgmentMissing
+    } else if arrival.length > 0, end <= receiveNext {
       // What the snapshot already contains; our acknowledgment was lost.
       acknowledge(slot, now: arrival.now, into: &actions)
       return .dataDuplicate
     }
-    let isPlain = arrival.length == 0 && segment.flags.isDisjoint(with: [.rst, .urg])
+    let isPlain = arrival.length == 0 && !segment.flags.contains(.rst)
     if isPlain, segment.acknowledgment == table.slots[slot].sendNext,
       segment.window == table.slots[slot].windowField || !isNewerWindow(slot, segment)
     {
@@ -25,9 +37,7 @@ extension Responder {
     guard table.slots[slot].held.append(packet, to: &heldBuffers, limit: configuration.heldBytesPerConnection) else {
       return .holdExhausted
     }
-    if segment.flags.contains(.rst) {
-      if segment.sequence == table.slots[slot].held.end { table.slots[slot].held.reset = true }
-    } else if end > table.slots[slot].held.end, segment.sequence <= table.slots[slot].held.end {
+    if end > table.slots[slot].held.end, segment.sequence <= table.slots[slot].held.end {
       table.slots[slot].held.end = end
     }
     return .held

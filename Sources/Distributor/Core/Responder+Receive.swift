@@ -81,7 +81,7 @@ extension Responder {
     let distance = first.distance(to: arrival.segment.acknowledgment)
     switch table.slots[slot].phase {
     case .embryonic:
-      guard distance != 0 else { return nil }
+      if distance == 0 || adoptCookie(slot, arrival) { return nil }
       sendReset(arrival, into: &actions)
       return .handshakeRefused
     case .closing(let closing):
@@ -173,7 +173,7 @@ extension Responder {
     let origin = table.slots[slot].origin
     let start = origin.distance(to: arrival.segment.sequence)
     let end = start + arrival.payload.count
-    var limit = min(configuration.receiveLimit, 65_535)
+    var limit = configuration.receiveLimit
     if case .announced(let number) = table.slots[slot].clientEnd { limit = min(limit, origin.distance(to: number)) }
     var assembler = table.slots[slot].assembler
     let from = max(start, assembler.contiguous)

@@ -29,6 +29,8 @@ public struct Responder: ~Copyable {
 
   /// - Parameter services: the addresses and ports that clients dial.
   public init(configuration: ResponderConfiguration, keys: ResponderKeys, services: [Endpoint], now: UInt64) {
+    var configuration = configuration
+    configuration.clamp()
     self.configuration = configuration
     self.keys = keys
     self.services = services

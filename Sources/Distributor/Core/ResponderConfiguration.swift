@@ -73,6 +73,16 @@ public struct ResponderConfiguration: Sendable {
   public init(targetKey: KeyedHash) {
     self.targetKey = targetKey
   }
+
+  /// Brings what has a hard bound within it: a window field, a buffer, and a shift have so many bits.
+  mutating func clamp() {
+    maximumConnections = min(max(maximumConnections, 1), 1 << 24)
+    receiveLimit = min(max(receiveLimit, 1), 65_535)
+    heldBytesPerConnection = min(heldBytesPerConnection, BufferPool.largest)
+    windowScale = min(windowScale, 14)
+    synAckRetransmissions = min(synAckRetransmissions, 10)
+    answerRetransmissions = min(answerRetransmissions, 10)
+  }
 }
 
 /// The secrets of one worker. All are drawn at random when the worker starts and kept to itself.

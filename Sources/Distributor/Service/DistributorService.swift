@@ -19,7 +19,6 @@ public enum DistributorService {
   ) throws(StartupFailure) -> DistributorRole {
     try validate(configuration)
     let lock = try takeLock()
-    PacketFilterRules.remove()
     var queues: [Handover<NetfilterQueue>] = []
     for worker in 0..<configuration.workers {
       queues.append(try openQueue(configuration.firstQueue + UInt16(worker)))

@@ -85,17 +85,25 @@ public struct Fabric: Sendable {
   }
 
   /// No address detection or router search: a link is usable at once. One congestion control everywhere, since one that
-  /// paces would make figures of a network without latency meaningless.
+  /// paces would make figures of a network without latency meaningless: cubic, or reno, which every kernel allows, where
+  /// the host does not allow cubic to namespaces (`net.ipv4.tcp_allowed_congestion_control`).
   private static func quieten(_ namespace: NetworkNamespace) throws(LabError) {
     let settings = [
-      "net/ipv4/tcp_congestion_control": "cubic",
       "net/ipv6/conf/default/accept_dad": "0",
       "net/ipv6/conf/default/dad_transmits": "0",
       "net/ipv6/conf/default/accept_ra": "0",
       "net/ipv6/conf/default/router_solicitations": "0",
     ]
     do {
-      try namespace.perform { for (key, value) in settings { try Sysctl.write(key, value) } }
+      try namespace.perform {
+        for (key, value) in settings { try Sysctl.write(key, value) }
+        let congestionControl = "net/ipv4/tcp_congestion_control"
+        do {
+          try Sysctl.write(congestionControl, "cubic")
+        } catch is SystemError {
+          try Sysctl.write(congestionControl, "reno")
+        }
+      }
     } catch {
       throw LabError("in namespace \(namespace.name): \(error)")
     }

@@ -12,7 +12,6 @@ public final class LabRun: Sendable {
   public let id: String
   /// Files of this run: site, configurations, logs. Goes with the run.
   public let folder: String
-  private let namespaces: Mutex<[NetworkNamespace]> = Mutex([])
 
   /// What the state file holds.
   struct State: Codable {
@@ -52,9 +51,7 @@ public final class LabRun: Sendable {
 
   /// Makes a namespace `ho-ID-NAME`.
   public func makeNamespace(_ name: String) throws(LabError) -> NetworkNamespace {
-    let namespace = try NetworkNamespace.create("ho-\(id)-\(name)")
-    namespaces.withLock { $0.append(namespace) }
-    return namespace
+    try LabRun.unlessEnding { () throws(LabError) in try NetworkNamespace.create("ho-\(id)-\(name)") }
   }
 
   /// Kills what still runs in the run's namespaces and removes them, the folder and the state file. Returns what could
@@ -67,14 +64,35 @@ public final class LabRun: Sendable {
 }
 
 extension LabRun {
+  private static let isEnding = Mutex(false)
+
+  /// Makes something that the end of a run has to remove; throws when all runs are being ended.
+  static func unlessEnding<Result: Sendable>(_ make: () throws(LabError) -> Result) throws(LabError) -> Result {
+    try isEnding.withLock { (isEnding) throws(LabError) in
+      if isEnding { throw LabError("the lab is being ended") }
+      return try make()
+    }
+  }
+
+  /// Ends all runs of this process, and keeps other threads from making anything more: for a process that has to end.
+  public static func endAll() -> [String] {
+    isEnding.withLock { $0 = true }
+    let pid = getpid()
+    return states().filter { $0.owner == pid }.flatMap { remove($0) }
+  }
+
+  private static func states() -> [State] {
+    Folder.names(in: stateFolder).filter { $0.hasSuffix(".json") }.compactMap { name in
+      guard let bytes = try? FileAccess.read("\(stateFolder)/\(name)") else { return nil }
+      return try? JSONDecoder().decode(State.self, from: Data(bytes))
+    }
+  }
+
   /// Removes all that runs left whose owner is dead; returns their ids.
   @discardableResult
   public static func removeLeftovers() -> [String] {
     var removed: [String] = []
-    for name in Folder.names(in: stateFolder) where name.hasSuffix(".json") {
-      guard let bytes = try? FileAccess.read("\(stateFolder)/\(name)"),
-        let state = try? JSONDecoder().decode(State.self, from: Data(bytes))
-      else { continue }
+    for state in states() {
       if let start = ProcessTable.startTime(of: state.owner), start == state.ownerStart { continue }
       _ = remove(state)
       removed.append(state.id)
@@ -94,7 +112,8 @@ extension LabRun {
         left.append("namespace \(name): \(error)")
       }
     }
-    Folder.remove(state.folder)
+    // Another thread may be writing the site; it finds its folder gone and gives up.
+    for _ in 0..<20 where Folder.exists(state.folder) { Folder.remove(state.folder) }
     if Folder.exists(state.folder) { left.append("folder \(state.folder)") }
     // Last: as long as something is left, the state file tells of it.
     if left.isEmpty { Folder.remove("\(stateFolder)/\(state.id).json") }

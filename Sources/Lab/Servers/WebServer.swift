@@ -177,7 +177,7 @@ extension WebServerInstance {
         }
       }},
       "apps": {"http": {"servers": {"lab": {
-        "listen": ["0.0.0.0:\(port)", "[::]:\(port)"],
+        "listen": ["tcp4/0.0.0.0:\(port)", "tcp6/[::]:\(port)"],
         "protocols": ["h1"],
         "automatic_https": {"disable": true},
         "logs": {"default_logger_name": ""},

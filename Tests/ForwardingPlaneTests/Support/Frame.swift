@@ -86,6 +86,8 @@ enum Addresses {
   static let flow4 = FlowTuple(client: client4, service: service4)
   static let flow6 = FlowTuple(client: client6, service: service6)
 
+  static let client4Other = FlowTuple(client: Endpoint(client4.address, 40_002), service: service4)
+
   private static func mac(_ bits: UInt64) -> MACAddress { MACAddress(bits: bits) }
 }
 

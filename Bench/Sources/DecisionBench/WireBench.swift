@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ControlChannel
+import ControlProtocol
+import Dispatcher
+import DispatcherCore
+import LinuxKernel
+import Logging
+import Telemetry
+import Wire
+
+/// Decisions over one loopback control connection: the dispatcher's thread on one side, one distributor and all server nodes
+/// of the cluster on the other, in this thread.
+final class WireBench {
+  private let role: DispatcherRole
+  private let distributor: ControlConnection
+  private var backEnds: [ControlConnection] = []
+  private var active: [UInt32]
+  private var ended: [UInt32]
+  private var open: [UInt8] = Array(repeating: 0, count: 1 << 17)
+  private var opened = 0
+  private var closed = 0
+  private let stream: [UInt64]
+
+  init(nodes: Int, stream: [UInt64], targets: Int) throws {
+    var parameters = DispatcherParameters.with(.lard)
+    parameters.tableCapacity = targets
+    // The loads of a whole batch are reported at once, so that more than S are open for a moment.
+    parameters.admission = .unlimited
+    parameters.slowStart = 0
+    let loopback = IPAddress(ipv4: 0x7f00_0001)
+    role = try DispatcherService.start(
+      DispatcherConfiguration(listen: Endpoint(loopback, 0), name: "dispatcher", parameters: parameters),
+      metrics: MetricsRegistry(), logger: Logger(label: "bench", factory: { _ in SwiftLogNoOpLogHandler() }))
+    let now = MonotonicTime.now()
+    distributor = try ControlConnection.dial(role.endpoint, now: now)
+    distributor.send(.hello(Hello(role: .distributor, instance: 1, name: "distributor")))
+    active = Array(repeating: 0, count: nodes)
+    ended = active
+    self.stream = stream
+    for node in 0..<nodes {
+      let connection = try ControlConnection.dial(role.endpoint, now: now)
+      connection.send(.hello(Hello(role: .backEnd, instance: 1, name: "node-\(node)")))
+      connection.send(
+        .registerBackEnd(
+          BackEndRegistration(
+            address: loopback, mac: MACAddress(bits: UInt64(node)), handoffPort: 7001, serverPort: 8080, weight: 100,
+            maximumConnections: 1_000_000)))
+      connection.send(.loadReport(LoadReport(ended: 0, active: 0, state: .up)))
+      backEnds.append(connection)
+    }
+    while role.snapshot.backEnds.count < nodes { try turn { _ in } }
+  }
+
+  deinit {
+    role.stop(draining: 0)
+    role.join()
+  }
+
+  /// Writes and reads once on every connection.
+  private func turn(_ decided: ([Decision]) -> Void) throws {
+    let now = MonotonicTime.now()
+    try? distributor.flush()
+    try receive(distributor, now, decided)
+    for backEnd in backEnds {
+      try? backEnd.flush()
+      try receive(backEnd, now) { _ in }
+    }
+  }
+
+  private func receive(_ connection: ControlConnection, _ now: UInt64, _ decided: ([Decision]) -> Void) throws {
+    do {
+      try connection.receive(now: now) { message in
+        if case .decisions(let decisions) = message { decided(decisions) }
+      }
+    } catch {
+      // Not connected yet.
+      if case .system(let system) = error, system.errno == 107 { return }
+      throw error
+    }
+  }
+
+  /// Counts new connections and lets the nodes report the oldest as ended.
+  private func account(_ decisions: [Decision], keepingOpen kept: Int) {
+    for case .assigned(let id) in decisions.map(\.outcome) {
+      active[Int(id.rawValue)] += 1
+      open[opened & (open.count - 1)] = UInt8(id.rawValue)
+      opened += 1
+    }
+    while opened - closed > kept {
+      ended[Int(open[closed & (open.count - 1)])] += 1
+      closed += 1
+    }
+    for node in backEnds.indices where ended[node] > 0 {
+      active[node] -= ended[node]
+      backEnds[node].send(.loadReport(LoadReport(ended: ended[node], active: active[node], state: .up)))
+      ended[node] = 0
+      try? backEnds[node].flush()
+    }
+  }
+
+  /// Full batches, the next as soon as one is answered: decisions per second of time, and per second of processor time of
+  /// the dispatcher's thread, which others on the machine do not lengthen.
+  func throughput(batch: Int, total: Int) throws -> (perSecond: Double, perProcessorSecond: Double) {
+    let client = IPAddress(ipv4: 0x7f00_0001)
+    let start = MonotonicTime.now()
+    let processorStart = Main.processorTime(ofProcess: true) - Main.processorTime()
+    var asked = 0
+    while asked < total {
+      distributor.send(
+        .decisionRequests(
+          (asked..<asked + batch).map {
+            DecisionRequest(id: UInt64($0), target: stream[$0 % stream.count], client: client)
+          }))
+      asked += batch
+      try distributor.flush()
+      var answered: [Decision] = []
+      while answered.count < batch {
+        try distributor.flush()
+        try receive(distributor, MonotonicTime.now()) { answered += $0 }
+      }
+      account(answered, keepingOpen: 600)
+    }
+    let processor = Main.processorTime(ofProcess: true) - Main.processorTime() - processorStart
+    return (Double(asked) / Double(MonotonicTime.now() - start) * 1e9, Double(asked) / Double(processor) * 1e9)
+  }
+
+  /// Requests that arrive at a fixed rate, batched only while a batch is unanswered; microseconds from arrival to decision:
+  /// median and 99th percentile.
+  func latency(rate: Int, seconds: Int) throws -> (median: Double, p99: Double) {
+    let client = IPAddress(ipv4: 0x7f00_0001)
+    let period = UInt64(1_000_000_000 / rate)
+    let total = rate * seconds
+    var latencies: [UInt64] = []
+    latencies.reserveCapacity(total)
+    let start = MonotonicTime.now()
+    var arrived = 0
+    var sent = 0
+    var pending: [Decision] = []
+    while latencies.count < total {
+      let now = MonotonicTime.now()
+      arrived = min(total, Int((now - start) / period))
+      if sent == latencies.count, arrived > sent {
+        distributor.send(
+          .decisionRequests(
+            (sent..<arrived).map {
+              DecisionRequest(id: UInt64($0), target: stream[$0 % stream.count], client: client)
+            }))
+        sent = arrived
+        try distributor.flush()
+      }
+      pending.removeAll(keepingCapacity: true)
+      try receive(distributor, now) { pending += $0 }
+      if pending.isEmpty { continue }
+      let end = MonotonicTime.now()
+      for decision in pending { latencies.append(end - (start + decision.id * period)) }
+      account(pending, keepingOpen: 600)
+    }
+    latencies.sort()
+    return (Double(latencies[total / 2]) / 1000, Double(latencies[total * 99 / 100]) / 1000)
+  }
+}

@@ -1,0 +1,286 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import DispatcherCore
+
+/// One run: a workload on a cluster, in virtual time. The cluster is kept at its admission limit: the next request enters as
+/// soon as there is room (ASPLOS 1998, section 4).
+public struct ClusterSimulation: ~Copyable {
+  public struct Parameters: Sendable {
+    public var nodes = 8
+    public var cacheBytes = 4 << 20
+    public var costs = CostModel()
+    public var thresholds = LARDThresholds()
+    /// How often the workload runs; the first time is not measured, unless it is the only one.
+    public var passes = 2
+    /// A node that fails after one third of the measured requests and comes back, cold, after two thirds.
+    public var failingNode: Int?
+
+    public init() {}
+  }
+
+  private enum Stage {
+    case opened
+    case sent
+  }
+
+  private enum Event {
+    /// The CPU finished a stage of a connection.
+    case connection(Int32, Stage)
+    /// A disk finished a piece of a file at a node.
+    case read(node: Int, target: Int32, left: Int, generation: Int32)
+  }
+
+  private struct Connection {
+    var target: Int32
+    var node: Int32
+    var generation: Int32
+    var left: Int
+  }
+
+  private struct Node {
+    var cache: GreedyDualSizeCache
+    var processorFree: UInt64 = 0
+    var diskFree: [UInt64]
+    var reading: [Int32: [Int32]] = [:]
+    var load = 0
+    var isUp = true
+    /// Grows when the node fails: what it was doing is void.
+    var generation: Int32 = 0
+    var lowSince: UInt64 = 0
+    var lowTime: UInt64 = 0
+    var highest = 0
+  }
+
+  private let workload: Workload
+  private let parameters: Parameters
+  private let usesGlobalMemory: Bool
+  private var frontEnd: FrontEnd
+  private var nodes: [Node]
+  private var connections: [Connection] = []
+  private var freeConnections: [Int32] = []
+  private var events = Heap<(time: UInt64, order: UInt64, event: Event)> { ($0.time, $0.order) < ($1.time, $1.order) }
+  private var order: UInt64 = 0
+  private var now: UInt64 = 0
+  private var result = SimulationResult()
+
+  public init(_ workload: Workload, _ distribution: Distribution, _ parameters: Parameters) {
+    self.workload = workload
+    self.parameters = parameters
+    usesGlobalMemory = distribution == .globalMemory
+    frontEnd = FrontEnd(
+      distribution, nodes: parameters.nodes, cacheBytes: parameters.cacheBytes, thresholds: parameters.thresholds,
+      tableCapacity: max(1, workload.sizes.count))
+    let node = Node(
+      cache: GreedyDualSizeCache(capacity: parameters.cacheBytes),
+      diskFree: Array(repeating: 0, count: parameters.costs.disks))
+    nodes = Array(repeating: node, count: parameters.nodes)
+  }
+
+  /// Runs to the end.
+  public mutating func run() -> SimulationResult {
+    let length = workload.requests.count
+    let total = length * max(1, parameters.passes)
+    let warmUp = parameters.passes > 1 ? length : 0
+    let failure = warmUp + (total - warmUp) / 3
+    let recovery = warmUp + 2 * (total - warmUp) / 3
+    var entered = 0
+    while true {
+      while entered < total {
+        let target = workload.requests[entered % length]
+        guard let node = frontEnd.place(target, size: workload.sizes[Int(target)], now: now) else { break }
+        if entered == warmUp { beginMeasuring() }
+        start(target, at: node)
+        entered += 1
+        if let failing = parameters.failingNode {
+          if entered == failure { fail(failing) }
+          if entered == recovery { recover(failing) }
+        }
+      }
+      guard let next = events.pop() else { break }
+      now = next.time
+      handle(next.event)
+    }
+    return finish()
+  }
+
+  // MARK: Measuring
+
+  private mutating func beginMeasuring() {
+    result = SimulationResult()
+    result.start = now
+    for index in nodes.indices {
+      nodes[index].lowTime = 0
+      nodes[index].lowSince = now
+      nodes[index].highest = nodes[index].load
+    }
+  }
+
+  private mutating func finish() -> SimulationResult {
+    var low: UInt64 = 0
+    for index in nodes.indices {
+      noteLoad(index, change: 0)
+      low += nodes[index].lowTime
+    }
+    let duration = max(1, now - result.start)
+    result.seconds = Double(duration) / 1e9
+    result.idle = Double(low) / Double(duration) / Double(nodes.count)
+    result.highestLoad = nodes.map(\.highest).max() ?? 0
+    return result
+  }
+
+  /// A node is under-used while its load is below 40 % of T_low.
+  private mutating func noteLoad(_ index: Int, change: Int) {
+    let limit = Int(parameters.thresholds.low) * 2 / 5
+    if nodes[index].load < limit { nodes[index].lowTime += now - nodes[index].lowSince }
+    nodes[index].lowSince = now
+    nodes[index].load += change
+    nodes[index].highest = max(nodes[index].highest, nodes[index].load)
+  }
+
+  // MARK: Serving
+
+  private mutating func schedule(_ event: Event, at time: UInt64) {
+    order += 1
+    events.push((time, order, event))
+  }
+
+  /// The CPU of a node works in the order of demand.
+  private mutating func compute(_ cost: UInt64, at node: Int, then event: Event) {
+    nodes[node].processorFree = max(nodes[node].processorFree, now) + cost
+    schedule(event, at: nodes[node].processorFree)
+  }
+
+  private mutating func start(_ target: Int32, at node: Int) {
+    noteLoad(node, change: 1)
+    let connection = Connection(
+      target: target, node: Int32(node), generation: nodes[node].generation, left: workload.sizes[Int(target)])
+    let index: Int32
+    if let free = freeConnections.popLast() {
+      index = free
+      connections[Int(free)] = connection
+    } else {
+      index = Int32(connections.count)
+      connections.append(connection)
+    }
+    compute(parameters.costs.open(), at: node, then: .connection(index, .opened))
+  }
+
+  private mutating func handle(_ event: Event) {
+    switch event {
+    case .connection(let index, let stage):
+      let connection = connections[Int(index)]
+      let node = Int(connection.node)
+      guard nodes[node].generation == connection.generation else {
+        freeConnections.append(index)
+        return
+      }
+      switch stage {
+      case .opened: lookUp(index, connection)
+      case .sent where connection.left > 0: send(index)
+      case .sent: end(index, node)
+      }
+    case .read(let node, let target, let left, let generation):
+      guard nodes[node].generation == generation else { return }
+      if left > 0 { read(target, at: node, left: left, isFirst: false) } else { arrived(target, at: node) }
+    }
+  }
+
+  private mutating func lookUp(_ index: Int32, _ connection: Connection) {
+    let node = Int(connection.node)
+    let size = workload.sizes[Int(connection.target)]
+    result.requests += 1
+    if nodes[node].cache.contains(connection.target) {
+      nodes[node].cache.use(connection.target)
+      send(index)
+      return
+    }
+    result.misses += 1
+    if usesGlobalMemory, let holder = nodes.indices.first(where: { nodes[$0].cache.contains(connection.target) }) {
+      // The holder sends the file through its own CPU, then it is here.
+      let cost = parameters.costs.send(size, isLast: false)
+      nodes[holder].processorFree = max(nodes[holder].processorFree, now) + cost
+      nodes[node].cache.insert(connection.target, size: size)
+      result.remoteReads += 1
+      send(index)
+      return
+    }
+    if nodes[node].reading[connection.target] != nil {
+      nodes[node].reading[connection.target]?.append(index)
+      return
+    }
+    nodes[node].reading[connection.target] = [index]
+    result.diskReads += 1
+    read(connection.target, at: node, left: size, isFirst: true)
+  }
+
+  private mutating func read(_ target: Int32, at node: Int, left: Int, isFirst: Bool) {
+    let bytes = min(left, CostModel.piece)
+    let disk = Int(target) % nodes[node].diskFree.count
+    nodes[node].diskFree[disk] =
+      max(nodes[node].diskFree[disk], now) + parameters.costs.read(bytes, isFirst: isFirst)
+    schedule(
+      .read(node: node, target: target, left: left - bytes, generation: nodes[node].generation),
+      at: nodes[node].diskFree[disk])
+  }
+
+  private mutating func arrived(_ target: Int32, at node: Int) {
+    nodes[node].cache.insert(target, size: workload.sizes[Int(target)])
+    for index in nodes[node].reading.removeValue(forKey: target) ?? [] { send(index) }
+  }
+
+  private mutating func send(_ index: Int32) {
+    let left = connections[Int(index)].left
+    let bytes = min(left, CostModel.piece)
+    connections[Int(index)].left = left - bytes
+    compute(
+      parameters.costs.send(bytes, isLast: bytes == left), at: Int(connections[Int(index)].node),
+      then: .connection(index, .sent))
+  }
+
+  private mutating func end(_ index: Int32, _ node: Int) {
+    result.completed += 1
+    freeConnections.append(index)
+    noteLoad(node, change: -1)
+    frontEnd.finish(node, now: now)
+  }
+
+  // MARK: Failure
+
+  private mutating func fail(_ index: Int) {
+    result.broken += nodes[index].load
+    noteLoad(index, change: -nodes[index].load)
+    nodes[index].generation += 1
+    nodes[index].isUp = false
+    nodes[index].reading = [:]
+    nodes[index].cache = GreedyDualSizeCache(capacity: parameters.cacheBytes)
+    frontEnd.lose(index, now: now)
+  }
+
+  private mutating func recover(_ index: Int) {
+    nodes[index].isUp = true
+    nodes[index].processorFree = now
+    nodes[index].diskFree = Array(repeating: now, count: parameters.costs.disks)
+    frontEnd.join(index, now: now)
+  }
+}
+
+/// What one run gave.
+public struct SimulationResult: Hashable, Sendable {
+  /// Requests that were looked up in a cache; those in the air at the start of the measurement count where they are served.
+  public var requests = 0
+  public var completed = 0
+  public var misses = 0
+  public var diskReads = 0
+  public var remoteReads = 0
+  /// Connections that a failing node took with it.
+  public var broken = 0
+  public var seconds = 0.0
+  /// Mean share of time in which a node's load was below 40 % of T_low.
+  public var idle = 0.0
+  /// The most connections that any node had.
+  public var highestLoad = 0
+  var start: UInt64 = 0
+
+  public var throughput: Double { Double(completed) / max(seconds, 1e-9) }
+  public var missRatio: Double { Double(misses) / Double(max(1, requests)) }
+}

@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CForwardingPlane
+import Clibbpf
+import Handoff
+import Lab
+import LinuxKernel
+import Testing
+import Wire
+
+@testable import ForwardingPlane
+
+struct AttachmentTests {
+  private func configuration(_ capacity: Int = 1024) -> ForwardingPlaneConfiguration {
+    ForwardingPlaneConfiguration(capacity: capacity, localMark: TestInterface.localMark)
+  }
+
+  @Test func detachLeavesNothing() throws {
+    let interface = try TestInterface()
+    try interface.namespace.perform {
+      let plane = try ForwardingPlane.attach(interface: "d0", configuration: configuration())
+      try plane.detach()
+    }
+    #expect(try interface.trafficControl() == "")
+  }
+
+  @Test func whatIsAttachedIsShownByItsName() throws {
+    let interface = try TestInterface()
+    let plane = try interface.attach()
+    let shown = try interface.trafficControl()
+    #expect(shown.contains("qdisc clsact"))
+    #expect(shown.contains("pref \(TrafficHook.priority) "))
+    #expect(shown.contains("handoff_forward"))
+    #expect(plane.adoption == .fresh)
+  }
+
+  @Test func aForeignQdiscStays() throws {
+    let interface = try TestInterface()
+    try interface.namespace.run(["tc", "qdisc", "add", "dev", "d0", "clsact"]).checked()
+    try interface.namespace.perform {
+      try ForwardingPlane.attach(interface: "d0", configuration: configuration()).detach()
+    }
+    let shown = try interface.trafficControl()
+    #expect(shown.contains("qdisc clsact"))
+    #expect(!shown.contains("filter"))
+  }
+
+  @Test(arguments: ["ingress", "egress"])
+  func aForeignFilterKeepsTheQdisc(hook: String) throws {
+    let interface = try TestInterface()
+    let namespace = interface.namespace
+    try namespace.perform {
+      let plane = try ForwardingPlane.attach(interface: "d0", configuration: configuration())
+      try namespace.run(["tc", "filter", "add", "dev", "d0", hook, "bpf", "da", "bytecode", "1,6 0 0 0"]).checked()
+      try plane.detach()
+    }
+    let shown = try interface.trafficControl()
+    #expect(shown.contains("qdisc clsact"))
+    #expect(!shown.contains("handoff_forward"))
+    #expect(shown.contains("bytecode"))
+  }
+
+  /// A process that dies leaves program and flows; packets are forwarded meanwhile, and the next process goes on.
+  @Test func flowsOutliveTheirProcess() throws {
+    let interface = try TestInterface()
+    let link = try interface.namespace.perform { try RawLink("d1") }
+    let frame = Frame.tcp(Addresses.flow4, .ack)
+    do {
+      let plane = try interface.attach()
+      try plane.setServices([Addresses.service4])
+      try plane.flows.insert(Addresses.flow4, .forwarding(handoff: 42))
+      try plane.flows.insert(Addresses.flow6, .local())
+    }
+    // Nobody holds a descriptor of the maps now.
+    try link.send(frame)
+    #expect(try link.receive() == frame.forwarded(to: Addresses.backEndMAC))
+
+    let index = interface.index
+    try interface.namespace.perform {
+      let plane = try ForwardingPlane.attach(
+        interface: "d0", configuration: ForwardingPlaneConfiguration(capacity: 1024, localMark: 0x77))
+      try checkAdopted(plane, index)
+      try plane.detach()
+    }
+    #expect(try interface.trafficControl() == "", "who adopts the qdisc removes it")
+  }
+
+  private func checkAdopted(_ plane: borrowing ForwardingPlane, _ index: UInt32) throws {
+    try expect(plane.adoption == .maps(flows: 2), "\(plane.adoption)")
+    try expect(plane.adoptedFlows == 2)
+    try expect(plane.flows.occupied == 2)
+    try expect(plane.flows.lookup(Addresses.flow4)?.handoff == HandoffID(42))
+    try expect(plane.flows.lookup(Addresses.flow6)?.action == .deliverLocally)
+    try expect(plane.counters()[.forwarded] == 1, "counters go on")
+    // Services are the predecessor's until they are set.
+    let before = try plane.run(Frame.tcp(Addresses.flow4, .ack), interface: index)
+    try expect(before.outcomes == [.forwarded], "\(before)")
+    try plane.setServices([Addresses.service6])
+    let after = try plane.run(Frame.tcp(Addresses.flow4, .ack), interface: index)
+    try expect(after.outcomes == [.notService], "\(after)")
+    // The mark is the new process' own.
+    let local = try plane.run(Frame.tcp(Addresses.flow6, .ack), interface: index)
+    try expect(local.mark == 0x77, "\(local)")
+  }
+
+  @Test func aTableOfAnotherSizeIsCopied() throws {
+    let interface = try TestInterface()
+    do {
+      let plane = try interface.attach(capacity: 100)
+      for port in 0..<100 as Range<UInt16> {
+        try plane.flows.insert(
+          FlowTuple(client: Endpoint(Addresses.client6.address, port), service: Addresses.service6),
+          .forwarding(handoff: UInt64(port), lastSeen: 5))
+      }
+    }
+    do {
+      let larger = try interface.attach(capacity: 200)
+      #expect(larger.adoption == .copied(flows: 100, lost: 0))
+      #expect(larger.flows.occupied == 100)
+      let flow = FlowTuple(client: Endpoint(Addresses.client6.address, 17), service: Addresses.service6)
+      #expect(larger.flows.lookup(flow) == .forwarding(handoff: 17, lastSeen: 5))
+    }
+    let smaller = try interface.attach(capacity: 64)
+    #expect(smaller.adoption == .copied(flows: 64, lost: 36))
+    #expect(smaller.flows.occupied == 64)
+  }
+
+  @Test func mapsOfAnotherLayoutAreReplaced() throws {
+    let interface = try TestInterface()
+    do {
+      let plane = try interface.attach()
+      try plane.flows.insert(Addresses.flow4, .forwarding())
+      var zero: UInt32 = 0
+      var state = handoff_state(layout_version: 99, local_mark: 0, created_qdisc: 1, zero: 0)
+      #expect(unsafe bpf_map_update_elem(plane.stateMap.raw, &zero, &state, 0) == 0)
+    }
+    try interface.namespace.perform {
+      let plane = try ForwardingPlane.attach(interface: "d0", configuration: configuration())
+      try expect(plane.adoption == .replaced(.otherLayout(version: 99)), "\(plane.adoption)")
+      try expect(plane.adoptedFlows == 0)
+      try expect(plane.flows.occupied == 0)
+      try plane.detach()
+    }
+    #expect(try interface.trafficControl() == "")
+  }
+
+  @Test func aForeignProgramAtThePlaceIsNotTouched() throws {
+    let interface = try TestInterface()
+    let stranger = try strangersProgram()
+    try interface.namespace.perform {
+      let hook = try TrafficHook(interface: "d0")
+      _ = try hook.createQdisc()
+      _ = try hook.attach(stranger)
+    }
+    #expect(throws: ForwardingPlaneError.hookTaken(interface: "d0", program: "stranger")) {
+      try interface.namespace.perform {
+        _ = try ForwardingPlane.attach(interface: "d0", configuration: configuration())
+      }
+    }
+    #expect(try interface.trafficControl().contains("stranger"))
+  }
+
+  @Test func aSuccessorsProgramIsNotDetached() throws {
+    let interface = try TestInterface()
+    try interface.namespace.perform {
+      let first = try ForwardingPlane.attach(interface: "d0", configuration: configuration())
+      _ = try ForwardingPlane.attach(interface: "d0", configuration: configuration())
+      try first.detach()
+    }
+    #expect(try interface.trafficControl().contains("handoff_forward"))
+  }
+
+  @Test func errorsSayWhatIsWrong() throws {
+    let interface = try TestInterface()
+    #expect(throws: ForwardingPlaneError.noSuchInterface("nope0")) {
+      try interface.namespace.perform {
+        _ = try ForwardingPlane.attach(interface: "nope0", configuration: configuration())
+      }
+    }
+    for capacity in [-1, 0, 63, 1 << 25] {
+      #expect {
+        _ = try interface.attach(capacity: capacity)
+      } throws: { "\($0)".contains("\(capacity) flows") }
+    }
+    #expect(try interface.trafficControl() == "")
+    let plane = try interface.attach()
+    let many = (0...1024).map { Endpoint(Addresses.service4.address, UInt16($0)) }
+    #expect(throws: ForwardingPlaneError.tooManyServices(count: 1025, limit: 1024)) { try plane.setServices(many) }
+    try plane.setServices(Array(many.dropLast()))
+    try plane.setServices(Array(many.dropFirst()))
+  }
+
+  /// An object that the verifier does not take: its log is in the message.
+  @Test func theVerifiersWordsAreInTheMessage() throws {
+    var object = LoadedProgram.embeddedObject()
+    // The call of bpf_ktime_get_coarse_ns (helper 160) becomes one of a helper that there is not.
+    let call: [UInt8] = [0x85, 0, 0, 0, 160, 0, 0, 0]
+    let place = try #require((0..<object.count - 8).first { Array(object[$0..<$0 + 8]) == call })
+    object[place + 5] = 0x7f
+    do {
+      let opened = try ProgramObject(object)
+      try opened.prepare(capacity: 64, reusing: nil, withFlows: true)
+      _ = try opened.load(for: "d0")
+      Issue.record("the verifier took an unknown helper")
+    } catch {
+      guard case .programRejected(_, let log) = error else { throw error }
+      #expect(log.contains("func"), "\(log)")
+      #expect("\(error)".contains(log))
+    }
+  }
+
+  private func strangersProgram() throws -> SharedDescriptor {
+    // r0 = 0; exit
+    let instructions = [
+      bpf_insn(code: 0xb7, dst_reg: 0, src_reg: 0, off: 0, imm: 0),
+      bpf_insn(code: 0x95, dst_reg: 0, src_reg: 0, off: 0, imm: 0),
+    ]
+    let raw = unsafe bpf_prog_load(BPF_PROG_TYPE_SCHED_CLS, "stranger", "GPL", instructions, 2, nil)
+    try #require(raw >= 0)
+    return SharedDescriptor(OwnedDescriptor(owning: raw))
+  }
+}
+
+struct Unexpected: Error, CustomStringConvertible {
+  var description: String
+}
+
+/// `#expect` for bodies that run on threads the test framework knows nothing of.
+func expect(
+  _ condition: Bool, _ what: String = "", line: Int = #line
+) throws {
+  if !condition { throw Unexpected(description: "line \(line): \(what)") }
+}

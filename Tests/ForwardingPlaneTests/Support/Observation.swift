@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Clibbpf
+import LinuxKernel
+
+@testable import ForwardingPlane
+
+/// What the program did with one frame, run by BPF_PROG_TEST_RUN.
+struct Observation: Hashable, Sendable {
+  var verdict: Verdict
+  var frame: Frame
+  var mark: UInt32
+  /// Every outcome that was counted for the frame.
+  var outcomes: [ForwardingOutcome]
+  /// Of one run of the program, on average.
+  var nanoseconds: Int
+
+  enum Verdict: Hashable, Sendable {
+    case pass, drop, redirect
+    case other(Int32)
+  }
+}
+
+extension ForwardingPlane {
+  /// Runs the program over a frame as if it had come in by the interface of that index. Nothing is sent.
+  ///
+  /// - Parameter times: how often; the frame is not put back in between.
+  func run(
+    _ frame: Frame, interface: UInt32, segmentSize: UInt32 = 0, times: Int = 1
+  ) throws(SystemError) -> Observation {
+    let before = counters()
+    var context = unsafe __sk_buff()
+    unsafe context.ifindex = interface
+    unsafe context.ingress_ifindex = 0
+    unsafe context.gso_size = segmentSize
+    var output = [UInt8](repeating: 0, count: frame.bytes.count + 64)
+    var options = unsafe bpf_test_run_opts()
+    unsafe options.`repeat` = Int32(times)
+    unsafe options.sz = LibBPF.size(through: \bpf_test_run_opts.batch_size, bytes: 4)
+    let raw = program.raw
+    let (bytes, size) = (frame.bytes, output.count)
+    // SAFETY: all buffers outlive the call, and the kernel is told their sizes.
+    let result = unsafe bytes.withUnsafeBytes { input in
+      unsafe output.withUnsafeMutableBytes { output in
+        unsafe withUnsafeMutableBytes(of: &context) { context -> Int32 in
+          unsafe options.data_in = input.baseAddress
+          unsafe options.data_size_in = UInt32(input.count)
+          unsafe options.data_out = output.baseAddress
+          unsafe options.data_size_out = UInt32(size)
+          unsafe options.ctx_in = UnsafeRawPointer(context.baseAddress)
+          unsafe options.ctx_size_in = UInt32(context.count)
+          unsafe options.ctx_out = context.baseAddress
+          unsafe options.ctx_size_out = UInt32(context.count)
+          return unsafe bpf_prog_test_run_opts(raw, &options)
+        }
+      }
+    }
+    guard result == 0 else { throw SystemError("bpf_prog_test_run_opts", errno: -result) }
+    let after = counters()
+    let outcomes = ForwardingOutcome.allCases.flatMap { outcome in
+      Array(repeating: outcome, count: Int(after[outcome] - before[outcome]))
+    }
+    let verdict: Observation.Verdict =
+      switch Int32(bitPattern: unsafe options.retval) {
+      case -1: .pass
+      case 2: .drop
+      case 7: .redirect
+      case let other: .other(other)
+      }
+    let length = Int(unsafe options.data_size_out)
+    return Observation(
+      verdict: verdict, frame: Frame(bytes: Array(output[..<length])), mark: unsafe context.mark,
+      outcomes: outcomes, nanoseconds: Int(unsafe options.duration))
+  }
+}

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Glibc
+import Lab
+import LinuxKernel
+import Synchronization
+import Wire
+
+@testable import ForwardingPlane
+
+/// A namespace with an Ethernet interface `d0` that has `Addresses.ownMAC`, and `d1` at the other end of its cable.
+final class TestInterface: Sendable {
+  let namespace: NetworkNamespace
+  let index: UInt32
+
+  private static let serial = Atomic<Int>(0)
+
+  /// A name that no other test of this machine uses.
+  static func uniqueName(_ suffix: String) -> String {
+    "hpl-\(getpid())-\(serial.add(1, ordering: .relaxed).newValue)\(suffix)"
+  }
+
+  init() throws {
+    let namespace = try NetworkNamespace.create(TestInterface.uniqueName("t"))
+    do {
+      // No neighbour discovery between the frames of a test. Frames of IPv6 still pass the hook.
+      try namespace.run(["sysctl", "-qw", "net.ipv6.conf.default.disable_ipv6=1"]).checked()
+      try namespace.run([
+        "ip", "link", "add", "d0", "address", Addresses.ownMAC.description, "type", "veth", "peer", "name", "d1",
+      ]).checked()
+      try namespace.run(["ip", "link", "set", "d0", "up", "mtu", "9000"]).checked()
+      try namespace.run(["ip", "link", "set", "d1", "up", "mtu", "9000"]).checked()
+      let index = try namespace.perform {
+        var netlink = try NetlinkSocket(.route)
+        return try netlink.interface(named: "d0")?.index ?? 0
+      }
+      self.namespace = namespace
+      self.index = index
+    } catch {
+      try? namespace.remove()
+      throw error
+    }
+  }
+
+  deinit { try? namespace.remove() }
+
+  static let localMark: UInt32 = 0x4c41
+
+  func attach(capacity: Int = 1024) throws -> ForwardingPlane {
+    try namespace.perform {
+      try ForwardingPlane.attach(
+        interface: "d0", configuration: ForwardingPlaneConfiguration(capacity: capacity, localMark: Self.localMark))
+    }
+  }
+
+  /// What `tc` shows of the interface: its clsact qdisc and the filters at both hooks.
+  func trafficControl() throws -> String {
+    let qdisc = try namespace.run(["tc", "qdisc", "show", "dev", "d0", "clsact"]).checked().output
+    let ingress = try namespace.run(["tc", "filter", "show", "dev", "d0", "ingress"]).output
+    let egress = try namespace.run(["tc", "filter", "show", "dev", "d0", "egress"]).output
+    return qdisc + ingress + egress
+  }
+}
