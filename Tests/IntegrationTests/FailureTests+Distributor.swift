@@ -28,7 +28,7 @@ extension FailureTests {
         try cluster.startFront(of: cluster.node("fe1"))
         try late.finishConnecting(within: 20)
         try late.get(page)
-        try cluster.waitForLog("fe1", "adopted")
+        try cluster.waitForLog("fe1", "predecessor=\"maps(flows:")
         try cluster.waitUntilServing()
         try kept.get(FailureCluster.site.pages[2].path)
         download.read(within: 20)

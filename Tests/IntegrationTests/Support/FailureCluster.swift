@@ -76,7 +76,7 @@ extension Cluster {
     for name in names { try startFront(of: node(name)) }
   }
 
-  /// The server node that has exactly one relayed connection open more than the other ones know of it.
+  /// Server nodes that have relayed connections open.
   func nodesWithConnections() throws -> [String] {
     try nodes.filter { $0.web != nil }.map(\.name).filter {
       try metric($0, "handoff_backend_connections_active") > 0
