@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Glibc
+import Lab
+import LinuxKernel
+import Testing
+
+extension FailureTests {
+  @Suite(.serialized)
+  struct Distributors {
+    @Test func distributorKilled() throws {
+      try FailureCluster.with(FailureCluster.plan([.nginx, .nginx])) { cluster in
+        let page = FailureCluster.site.pages[0].path
+        let download = try cluster.pausedDownload(FailureCluster.downloads[0])
+        let kept = try FailureClient(cluster)
+        try kept.finishConnecting()
+        try kept.get(page)
+
+        try cluster.process("fe1").kill()
+        // The flow table works without its process.
+        download.read(bytes: FailureCluster.downloadBytes / 2, within: 20)
+        #expect(download.bodyRead >= FailureCluster.downloadBytes / 2, "\(download.outcome)")
+        try kept.get(FailureCluster.site.pages[1].path)
+        // Nobody answers new connections, and nobody refuses them.
+        let late = try FailureClient(cluster)
+        #expect(late.connected(within: 0.5) == nil)
+
+        try cluster.startFront(of: cluster.node("fe1"))
+        try late.finishConnecting(within: 20)
+        try late.get(page)
+        try cluster.waitForLog("fe1", "predecessor=\"maps(flows:")
+        try cluster.waitUntilServing()
+        try kept.get(FailureCluster.site.pages[2].path)
+        download.read(within: 20)
+        #expect(download.isComplete, "\(download.outcome)")
+        try cluster.getAllPages()
+      }
+    }
+
+    @Test func secondDistributorIsNotTouched() throws {
+      let plan = ClusterPlan(distributors: 2, servers: [.nginx, .nginx])
+      try FailureCluster.with(plan) { cluster in
+        try cluster.process("fe2").kill()
+        #expect(try cluster.getAllPages() < 2)
+        try cluster.startFront(of: cluster.node("fe2"))
+        try cluster.waitUntilServing()
+      }
+    }
+  }
+
+  @Suite(.serialized)
+  struct Dispatchers {
+    @Test func dispatcherKilled() throws {
+      try FailureCluster.with(FailureCluster.plan([.nginx, .nginx], policy: "lard")) { cluster in
+        let kept = try (0..<6).map { index in
+          let client = try FailureClient(cluster)
+          try client.finishConnecting()
+          try client.get(FailureCluster.site.pages[index].path)
+          return client
+        }
+        try cluster.process("dispatcher").kill()
+        #expect(try cluster.getAllPages() < 3)
+        try cluster.wait(for: "fe1", "handoff_distributor_local_decisions_total") { $0 > 0 }
+
+        try cluster.startFront(of: cluster.node("dispatcher"))
+        // No request fails while nodes find their way back.
+        _ = try Eventually.within(20) {
+          try cluster.getAllPages()
+          return try cluster.metric("dispatcher", "handoff_dispatcher_decisions_total", ["outcome": "assigned"])
+        } until: { $0 > 0 }
+        try cluster.waitUntilServing()
+        for client in kept { try client.get(FailureCluster.site.pages[7].path) }
+        for name in ["be1", "be2"] {
+          _ = try Eventually.within(15) {
+            (
+              try cluster.metric(name, "handoff_backend_connections_active"),
+              try cluster.metric("dispatcher", "handoff_dispatcher_back_end_connections", ["back_end": name])
+            )
+          } until: { $0.0 == $0.1 }
+        }
+        let total = try cluster.metric("dispatcher", "handoff_dispatcher_back_end_connections")
+        #expect(total == Double(kept.count), "loads after the restart")
+      }
+    }
+
+    /// A dispatcher whose host hangs: connections stay open and nothing is answered.
+    @Test func dispatcherSilent() throws {
+      try FailureCluster.with(FailureCluster.plan([.nginx, .nginx], policy: "lard")) { cluster in
+        let dispatcher = try cluster.process("dispatcher")
+        dispatcher.signal(SIGSTOP)
+        let longest = try cluster.getAllPages()
+        #expect(longest < 4, "requests took up to \(longest) s")
+        #expect(try cluster.metric("fe1", "handoff_distributor_local_decisions_total") > 0)
+        dispatcher.signal(SIGCONT)
+        _ = try Eventually.within(20) {
+          try cluster.getAllPages()
+          return try cluster.metric("dispatcher", "handoff_dispatcher_peers")
+        } until: { $0 >= 3 }
+      }
+    }
+  }
+}

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Glibc
+import Lab
+import LinuxKernel
+import Testing
+import Wire
+
+/// What docs/failures.md promises, on clusters whose processes are killed.
+@Suite(.serialized) enum FailureTests {}
+
+extension FailureTests {
+  @Suite(.serialized)
+  struct Servers {
+    @Test func serverThatIsDown() throws {
+      try FailureCluster.with(FailureCluster.plan([.lighttpd, .lighttpd])) { cluster in
+        try cluster.process("be1/web").kill()
+        // Nobody has told the dispatcher yet: refused handoffs go to the other node.
+        try cluster.getAllPages()
+        try cluster.wait(for: "be1", "handoff_backend_server_up") { $0 == 0 }
+        let state = ["back_end": "be1", "state": "up"]
+        try cluster.wait(for: "dispatcher", "handoff_dispatcher_back_end_state", state) { $0 == 0 }
+        let refused = try cluster.metric("be1", "handoff_backend_handoffs_received_total")
+        try cluster.getAllPages()
+        #expect(try cluster.metric("be1", "handoff_backend_handoffs_received_total") == refused)
+
+        try cluster.startWeb(of: cluster.node("be1"))
+        try cluster.wait(for: "dispatcher", "handoff_dispatcher_back_end_state", state) { $0 == 1 }
+        let before = try cluster.metric("be1", "handoff_backend_handoffs_total", ["outcome": "accepted"])
+        _ = try Eventually.within(15) {
+          try cluster.getAllPages()
+          return try cluster.metric("be1", "handoff_backend_handoffs_total", ["outcome": "accepted"])
+        } until: { $0 > before }
+      }
+    }
+
+    @Test func serverKilledInTheMiddleOfAResponse() throws {
+      try FailureCluster.with(FailureCluster.plan([.lighttpd, .lighttpd])) { cluster in
+        do {
+          let clients = try cluster.downloadsOnBothNodes()
+          let (victim, other) = (try #require(clients["be1"]), try #require(clients["be2"]))
+          try cluster.process("be1/web").kill()
+          victim.read(within: 20)
+          #expect(victim.end != .open, "\(victim.outcome)")
+          #expect(!victim.isComplete && victim.bodyLength == FailureCluster.downloadBytes, "\(victim.outcome)")
+          other.read(within: 20)
+          #expect(other.isComplete, "\(other.outcome)")
+        }
+        try cluster.wait(for: "be1", "handoff_backend_connections_active") { $0 == 0 }
+      }
+    }
+
+    /// All servers down: the client gets an answer.
+    @Test func noServerLeft() throws {
+      try FailureCluster.with(FailureCluster.plan([.lighttpd])) { cluster in
+        try cluster.process("be1/web").kill()
+        let client = try FailureClient(cluster)
+        try client.finishConnecting()
+        try client.request("/ready.txt")
+        client.read(within: 10)
+        #expect(client.status == 503, "\(client.outcome)")
+        try cluster.startWeb(of: cluster.node("be1"))
+        try cluster.waitUntilServing()
+      }
+    }
+  }
+
+  @Suite(.serialized)
+  struct Agents {
+    @Test func agentKilled() throws {
+      try FailureCluster.with(FailureCluster.plan([.nginx, .nginx])) { cluster in
+        let be1 = try cluster.node("be1")
+        let clients = try cluster.downloadsOnBothNodes()
+        let (victim, other) = (try #require(clients["be1"]), try #require(clients["be2"]))
+        try cluster.process("be1").kill()
+        let longest = try cluster.getAllPages()
+        #expect(longest < 3, "requests after the kill took up to \(longest) s")
+        let left = try be1.namespace.run(["ip", "-o", "addr", "show", "dev", "lo"]).output
+        #expect(left.contains("\(cluster.endpoints[0].address)"), "left on lo: \(left)")
+
+        try cluster.startFront(of: be1)
+        try cluster.waitUntilServing()
+        victim.read(within: 20)
+        #expect(victim.end != .open && !victim.isComplete, "\(victim.outcome)")
+        #expect(victim.bodyLength == FailureCluster.downloadBytes)
+        other.read(within: 20)
+        #expect(other.isComplete, "\(other.outcome)")
+        _ = try Eventually.within(15) {
+          try cluster.getAllPages()
+          return try cluster.metric("be1", "handoff_backend_handoffs_total", ["outcome": "accepted"])
+        } until: { $0 > 0 }
+        // Whether all is as before the first start is seen when the cluster ends.
+      }
+    }
+
+    /// A host that is gone says nothing: a stopped process is the same to its peers.
+    @Test func agentSilent() throws {
+      try FailureCluster.with(FailureCluster.plan([.nginx, .nginx])) { cluster in
+        let agent = try cluster.process("be1")
+        agent.signal(SIGSTOP)
+        let longest = try cluster.getAllPages()
+        #expect(longest < 6, "requests took up to \(longest) s")
+        #expect(try cluster.getAllPages() < 2)
+        agent.signal(SIGCONT)
+        try cluster.wait(
+          for: "dispatcher", "handoff_dispatcher_back_end_state", ["back_end": "be1", "state": "up"]
+        ) { $0 == 1 }
+        try cluster.getAllPages()
+      }
+    }
+  }
+}

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Glibc
+import Lab
+import LinuxKernel
+import Testing
+import Wire
+
+/// What the tests of failures do to a cluster and ask it.
+enum FailureCluster {
+  static let site = Site.generate(seed: 20_261_122, pages: 60, maximumSize: 64 << 10, maximumTotal: 1 << 20)
+  /// Long enough that no buffer on the way holds one.
+  static let downloads = ["/large-a.bin", "/large-b.bin"]
+  static let downloadBytes = 48 << 20
+
+  /// Runs the test on a cluster of its own. Afterwards nothing may be left of it.
+  static func with(_ plan: ClusterPlan, _ body: (Cluster) throws -> Void) throws {
+    let cluster = try Cluster.start(plan, site: site)
+    do {
+      for path in downloads {
+        try Command.run(["truncate", "-s", "\(downloadBytes)", cluster.documentRoot + path]).checked()
+      }
+      try body(cluster)
+    } catch {
+      let logs = cluster.nodes.compactMap { try? cluster.process($0.name).log(last: 2000) }
+      _ = cluster.stop()
+      throw LabError("\(error)\n\(logs.joined(separator: "\n--\n"))")
+    }
+    #expect(cluster.stop() == [])
+  }
+
+  /// Round robin unless the test says otherwise: LARD keeps to the node that has a page, so that a node which comes back
+  /// may get nothing for a long time.
+  static func plan(_ servers: [WebServer], policy: String = "wrr", options: [String] = []) -> ClusterPlan {
+    var plan = ClusterPlan(servers: servers)
+    plan.policy = policy
+    plan.extraOptions = options
+    return plan
+  }
+}
+
+extension Cluster {
+  func metric(_ node: String, _ name: String, _ labels: [String: String] = [:]) throws -> Double {
+    try metrics(of: self.node(node))[name, labels]
+  }
+
+  /// Waits until a metric of a node has the value.
+  func wait(
+    for node: String, _ name: String, _ labels: [String: String] = [:], within seconds: Double = 15,
+    _ isRight: (Double) -> Bool
+  ) throws {
+    do {
+      // Metrics are copied out every 50 ms.
+      _ = try Eventually.within(seconds) { try self.metric(node, name, labels) } until: { isRight($0) }
+    } catch {
+      throw LabError("\(name)\(labels) of \(node): \(error)")
+    }
+  }
+
+  func waitForLog(_ name: String, _ text: String, within seconds: Double = 10) throws {
+    let process = try process(name)
+    do {
+      _ = try Eventually.within(seconds) { process.log().contains(text) } until: { $0 }
+    } catch {
+      throw LabError("the log of \(name) does not say '\(text)': \(process.log())")
+    }
+  }
+
+  /// Asks for every page of the site, each on a connection of its own; returns the longest time in seconds.
+  @discardableResult
+  func getAllPages() throws -> Double {
+    try site.pages.map { try get($0.path) }.max() ?? 0
+  }
+
+  func startFronts(_ names: [String]) throws {
+    for name in names { try startFront(of: node(name)) }
+  }
+
+  /// Server nodes that have relayed connections open.
+  func nodesWithConnections() throws -> [String] {
+    try nodes.filter { $0.web != nil }.map(\.name).filter {
+      try metric($0, "handoff_backend_connections_active") > 0
+    }
+  }
+
+  /// Two paused downloads, one at each of two server nodes, by node.
+  func downloadsOnBothNodes() throws -> [String: FailureClient] {
+    var result: [String: FailureClient] = [:]
+    for path in FailureCluster.downloads {
+      let client = try pausedDownload(path)
+      let found = try Eventually.within(10) {
+        try nodesWithConnections().filter { result[$0] == nil }
+      } until: { $0.count == 1 }
+      result[found[0]] = client
+    }
+    return result
+  }
+
+  /// Resident memory of a process in bytes, now and at its highest.
+  func memory(of process: LabProcess) throws -> (now: Int, peak: Int) {
+    let text = String(decoding: try FileAccess.read("/proc/\(process.pid)/status"), as: UTF8.self)
+    func field(_ name: String) -> Int {
+      let line = text.split(separator: "\n").first { $0.hasPrefix(name) }
+      return (line.flatMap { Int($0.filter(\.isNumber)) } ?? 0) << 10
+    }
+    return (field("VmRSS:"), field("VmHWM:"))
+  }
+
+  func openDescriptors(of process: LabProcess) throws -> Int {
+    try Command.run(["ls", "/proc/\(process.pid)/fd"]).checked().output.split(separator: "\n").count
+  }
+}
