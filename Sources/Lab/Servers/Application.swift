@@ -3,6 +3,7 @@
 /// The application behind each web server's `/app/`: what static files cannot show.
 ///
 /// - `GET /app/hello` answers `hello`.
+/// - `GET /app/slow` answers the same 1.5 s later: longer than a sender that knows no round-trip time waits.
 /// - `POST` or `PUT /app/digest` answers the body's length and SHA-256, for bodies with a length or chunked.
 /// - `GET /app/ws` with an upgrade request becomes a WebSocket (RFC 6455) that echoes text and binary messages.
 ///
@@ -91,7 +92,9 @@ enum Application {
                     length += len(data)
                 if path == b"/app/digest" and method in (b"POST", b"PUT"):
                     answer(writer, b"200 OK", b"%d %s\n" % (length, digest.hexdigest().encode()))
-                elif path == b"/app/hello":
+                elif path in (b"/app/hello", b"/app/slow"):
+                    if path == b"/app/slow":
+                        await asyncio.sleep(1.5)
                     answer(writer, b"200 OK", b"hello\n")
                 else:
                     answer(writer, b"404 Not Found", b"nothing here\n")
