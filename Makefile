@@ -23,10 +23,13 @@ SOURCES := $(shell git ls-files '*.swift' 2> /dev/null)
 run: packages release
 	$(SUDO) $(BIN)/lab run $(if $(TRACE),--trace $(TRACE)) $(ARGS)
 
-# Tests run against the release build of the cluster's programs: that is what is shipped, and figures hold for it only.
+# Unit tests first, then clusters in namespaces with nothing beside them, then a short run of each fuzzer. The clusters run
+# the release build of the programs: that is what is shipped.
 test: packages release
 	swift build --build-tests
-	$(SUDO) env HANDOFF_BIN=$(BIN) swift test --skip-build $(if $(FILTER),--filter $(FILTER))
+	$(SUDO) env HANDOFF_BIN=$(BIN) swift test --skip-build $(if $(FILTER),--filter $(FILTER),--skip IntegrationTests)
+	$(if $(FILTER),,$(SUDO) env HANDOFF_BIN=$(BIN) swift test --skip-build --filter IntegrationTests)
+	$(if $(FILTER),,Scripts/fuzz 10)
 
 check:
 	swift format lint --strict --configuration .swift-format $(SOURCES)
