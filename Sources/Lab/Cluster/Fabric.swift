@@ -23,7 +23,7 @@ public struct Fabric: Sendable {
   /// - Parameters:
   ///   - name: at most 12 bytes; the bridge's port has it too.
   ///   - addresses: the first pair is the node's own.
-  ///   - offloads: false makes every frame on the wire at most MTU long, with a complete checksum.
+  ///   - offloads: false makes every frame on the wire at most MTU long, with a complete checksum, and keeps their order.
   public func attach(
     _ name: String, addresses: [LabAddresses.Pair], offloads: Bool = true
   ) throws(LabError) -> NetworkNamespace {
@@ -112,6 +112,10 @@ public struct Fabric: Sendable {
   private static func disableOffloads(of interface: String, in namespace: NetworkNamespace) throws(LabError) {
     let features = ["tso", "gso", "gro", "tx", "rx", "sg"]
     try namespace.run(["ethtool", "-K", interface] + features.flatMap { [$0, "off"] }).checked()
+    // One processor takes what the interface receives: otherwise each frame is taken by the one that sent it, and a
+    // sender that moves to another processor overtakes itself (veth without NAPI).
+    let order = "echo 1 > /sys/class/net/\(interface)/queues/rx-0/rps_cpus"
+    try Command.run(["ip", "netns", "exec", namespace.name, "sh", "-c", order]).checked()
   }
 
   private static func ip(_ namespace: NetworkNamespace, _ commands: [String]) throws(LabError) {
