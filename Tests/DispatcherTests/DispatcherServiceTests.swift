@@ -220,6 +220,23 @@ struct DispatcherServiceTests {
     #expect(dispatcher.metric("peers") == 2)
   }
 
+  @Test("a batch whose requests all have to wait is answered too")
+  func emptyAnswer() throws {
+    let dispatcher = try TestDispatcher {
+      $0.admission = .fixed(1)
+      $0.queueDeadline = 60_000_000_000
+    }
+    let distributor = try TestNode(dispatcher, .distributor, "front")
+    let one = try TestNode(dispatcher, .backEnd, "one")
+    one.registerBackEnd()
+    #expect(talk([distributor, one]) { distributor.view?.backEnds.first?.state == .up })
+    distributor.ask(0..<1)
+    #expect(talk([distributor, one]) { distributor.decisions.count == 1 })
+    distributor.ask(1..<3)
+    #expect(talk([distributor, one]) { distributor.messages.contains(.decisions([])) })
+    #expect(distributor.decisions.count == 1)
+  }
+
   @Test("explain and hottest targets answer from the running dispatcher")
   func questions() throws {
     let dispatcher = try TestDispatcher()

@@ -35,6 +35,8 @@ extension DispatcherLoop {
   private mutating func take(_ message: Message, from peer: DispatcherPeer, _ hello: Hello, now: UInt64) {
     switch (hello.role, message) {
     case (.distributor, .decisionRequests(let requests)):
+      peer.owesAnswer = true
+      markDirty(peer)
       for request in requests { state.handle(.request(peer.id, request), now: now, &actions) }
       perform(now: now)
     case (.distributor, .assignmentsReturned(let backEnds)):
@@ -148,7 +150,8 @@ extension DispatcherLoop {
       while let peer = dirty.popLast() {
         peer.isDirty = false
         guard peers[peer.id.rawValue] != nil else { continue }
-        if !peer.decisions.isEmpty {
+        if !peer.decisions.isEmpty || peer.owesAnswer {
+          peer.owesAnswer = false
           counts.messagesSent &+= 1
           peer.connection.send(.decisions(peer.decisions))
           peer.decisions.removeAll(keepingCapacity: true)

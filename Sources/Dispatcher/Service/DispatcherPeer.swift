@@ -24,6 +24,9 @@ final class DispatcherPeer {
   var isRegisteredForWrite = false
   /// Decisions of this loop turn, sent as one message at its end.
   var decisions: [Decision] = []
+  /// A batch came in this turn: it is answered by one message even when every request of it has to wait, because the
+  /// distributor sends no further batch before.
+  var owesAnswer = false
   /// Whether something waits to be sent at the end of the turn.
   var isDirty = false
 

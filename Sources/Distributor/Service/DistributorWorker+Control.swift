@@ -98,6 +98,11 @@ extension DistributorWorker {
         link.description = description
         backEnds[number] = link
       } else {
+        if backEnds[number] != nil {
+          // The number names another agent now: what was under way at the old one, and its flows, are over.
+          core.responder.backEndLost(description.id.rawValue, now: core.now, into: &core.actions)
+          forgetFlows(of: description.id.rawValue)
+        }
         let hello = Hello(
           role: .distributor, instance: configuration.instance, name: "\(configuration.nodeName)/\(index)")
         backEnds[number] = BackEndLink(
