@@ -30,6 +30,8 @@ extension IntegrationTests {
         let settings = [("timestamps", timestamps), ("sack", selective), ("window_scaling", windowScaling)]
         try cluster.client.perform {
           for (name, isOn) in settings { try Sysctl.write("net/ipv4/tcp_\(name)", isOn ? "1" : "0") }
+          // Never more in flight than what a processor's queue of received frames takes (1000).
+          for name in ["tcp_rmem", "tcp_wmem"] { try Sysctl.write("net/ipv4/\(name)", "4096 65536 400000") }
         }
         let length = endpoint.address.isIPv4 ? 32 : 128
         let route = ["\(endpoint.address)/\(length)", "dev", "eth0"]
@@ -69,7 +71,11 @@ extension IntegrationTests {
         for trace in traces {
           #expect(trace.violations(allowingRetransmissions: true) + faults(trace) == [], "\(trace.beginning)")
         }
-        repeated = traces.flatMap { $0.violations().isEmpty ? [] : ["\($0.violations().prefix(3)): \($0.beginning)"] }
+        // What a client sends before it can know of the handoff passes user space, and what it sends next may overtake
+        // that; so uploads are free to repeat.
+        repeated = traces.filter { $0.bytes(fromClient: true) < 14_600 }.flatMap { trace in
+          trace.violations().isEmpty ? [] : ["\(trace.violations().prefix(3)): \(trace.beginning)"]
+        }
         if repeated.isEmpty { return }
       }
       Issue.record("sent again in three runs of three: \(repeated.joined(separator: "\n"))")
@@ -111,8 +117,9 @@ extension IntegrationTests {
       try ledger.waitUntilIdle()
       let after = try cluster.metrics(of: front).since(before)
       #expect(after["handoff_distributor_connections_total", ["outcome": "handed_off"]] == 1)
-      // SYN, ACK and head; an ACK may come while the handoff is under way.
-      #expect((3...5).contains(after["handoff_distributor_packets_received_total"]))
+      // SYN, ACK and head, and what the client may send in answer to the server before the distributor has heard that the
+      // server has the connection: the initial window (RFC 6928) and acknowledgments.
+      #expect((3...16).contains(after["handoff_distributor_packets_received_total"]))
       // The proof that the client's segments did pass this node.
       #expect(after["handoff_forwarding_packets_total", ["outcome": "forwarded"]] > 10_000_000 / 1460)
     }

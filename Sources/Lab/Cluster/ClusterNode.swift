@@ -28,6 +28,7 @@ public struct ClusterNode: Sendable {
     if plan.isDispatcher { roles += ["-D", "--policy", cluster.policy] }
     if plan.isDistributor, let service {
       roles += ["-FE", "-fp", "\(cluster.frontPort)", "--serve", "\(service.ipv4)", "--serve", "\(service.ipv6)"]
+      roles += cluster.distributorOptions
     }
     if plan.server != nil { roles += ["-BE", "-bp", "\(cluster.serverPort)"] }
     if roles.isEmpty { return nil }

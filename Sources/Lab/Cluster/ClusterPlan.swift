@@ -48,6 +48,8 @@ public struct ClusterPlan: Sendable {
   public var policy = "lard"
   /// Options for every cluster_startup, after those that the lab gives.
   public var extraOptions: [String] = []
+  /// Options for the cluster_startup of distributors.
+  public var distributorOptions: [String] = []
   public var logLevel = "info"
   /// What happens to frames between clients and bridge; nil: no wire at all.
   public var impairment: Impairment?

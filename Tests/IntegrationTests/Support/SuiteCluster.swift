@@ -11,6 +11,8 @@ final class SuiteCluster: Sendable {
 
   private let plan: ClusterPlan
   private let running = Mutex<Cluster?>(nil)
+  /// Why it did not start: that would not change with another try.
+  private let failure = Mutex<LabError?>(nil)
 
   init(_ plan: ClusterPlan) { self.plan = plan }
 
@@ -18,9 +20,15 @@ final class SuiteCluster: Sendable {
     guard let current else { throw LabError("this suite lacks the trait .cluster") }
     return try current.running.withLock { running in
       if let cluster = running { return cluster }
-      let cluster = try Cluster.start(current.plan, site: TestSite.site)
-      running = cluster
-      return cluster
+      if let error = current.failure.withLock({ $0 }) { throw error }
+      do {
+        let cluster = try Cluster.start(current.plan, site: TestSite.site)
+        running = cluster
+        return cluster
+      } catch {
+        current.failure.withLock { $0 = LabError("\(error)") }
+        throw error
+      }
     }
   }
 
