@@ -56,7 +56,9 @@ extension IntegrationTests {
               + transfers.get(TestSite.small, TestSite.medium, TestSite.small)
               + transfers.post(TestSite.bytes(of: TestSite.medium))
           }
-        } expecting: { $0.faults(expecting: client) }
+        } expecting: {
+          $0.faults(expecting: client)
+        }
       }
     }
 
