@@ -79,6 +79,8 @@ extension IntegrationTests {
       }
       let result = try cluster.client.run(["sh", "-c", lines.joined(separator: "\n") + "\nwait"])
       #expect(result.output == "", "\(network) \(result.errorOutput)")
+      // The wire stays until every FIN got through, repeated or not.
+      try Ledger(cluster).waitUntilIdle(within: 20)
     }
   }
 }

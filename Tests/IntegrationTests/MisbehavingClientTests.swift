@@ -38,7 +38,11 @@ extension IntegrationTests {
         for each in Self.cases { try each.body(try peer(.handoff, family)) }
       }
       try waitUntilEmpty(cluster, ledger, counting: [:])
-      _ = try Eventually.within(10) { try descriptors(cluster) } until: { $0 == before }
+      _ = try Eventually.within(10) {
+        try descriptors(cluster)
+      } until: {
+        $0 == before
+      }
     }
 
     private func waitUntilEmpty(

@@ -56,7 +56,9 @@ extension IntegrationTests {
               + transfers.get(TestSite.small, TestSite.medium, TestSite.small)
               + transfers.post(TestSite.bytes(of: TestSite.medium))
           }
-        } expecting: { $0.faults(expecting: client) }
+        } expecting: {
+          $0.faults(expecting: client)
+        }
       }
     }
 
@@ -69,7 +71,7 @@ extension IntegrationTests {
       for _ in 0..<3 {
         let traces = try capture()
         for trace in traces {
-          #expect(trace.violations(allowingRetransmissions: true) + faults(trace) == [], "\(trace.beginning)")
+          #expect(trace.violationsOfServer + faults(trace) == [], "\(trace.beginning)")
         }
         // What a client sends before it can know of the handoff passes user space, and what it sends next may overtake
         // that; so uploads are free to repeat.
@@ -137,6 +139,11 @@ extension IntegrationTests {
 }
 
 extension ConnectionTrace {
+  /// Without what only the client's own kernel decides: with little memory Linux takes back window.
+  fileprivate var violationsOfServer: [String] {
+    violations(allowingRetransmissions: true).filter { !$0.contains("of the client: the window shrinks") }
+  }
+
   /// The first segments, for people.
   fileprivate var beginning: String {
     let start = segments.first

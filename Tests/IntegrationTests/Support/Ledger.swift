@@ -21,7 +21,11 @@ struct Ledger {
   func waitUntilIdle(
     counting expected: [String: [String: Double]] = [:], within seconds: Double = 8
   ) throws {
-    _ = try Eventually.within(seconds) { try look(expected) } until: { $0.isEmpty }
+    _ = try Eventually.within(seconds) {
+      try look(expected)
+    } until: {
+      $0.isEmpty
+    }
   }
 
   private func look(_ expected: [String: [String: Double]]) throws -> [String] {

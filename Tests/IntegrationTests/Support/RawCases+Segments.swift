@@ -28,7 +28,8 @@ extension RawCase {
       try peer.emit([.ack, .psh], Request.smallBytes) { $0.options = [2, 0, 0, 0] }
       try peer.askProperly()
     },
-    RawCase("a data offset past the end", packets: ["bad_tcp_header"], connection: "handed_off", isProper: true) { peer in
+    RawCase("a data offset past the end", packets: ["bad_tcp_header"], connection: "handed_off", isProper: true) {
+      peer in
       try peer.connect()
       try peer.emit(.ack) { $0.dataOffset = 0xf0 }
       try peer.askProperly()
@@ -77,7 +78,8 @@ extension RawCase {
       try peer.emit(.syn) { $0.sequence = 77 }
       try peer.askProperly()
     },
-    RawCase("a reset that is not exact", packets: ["reset_challenged"], connection: "handed_off", isProper: true) { peer in
+    RawCase("a reset that is not exact", packets: ["reset_challenged"], connection: "handed_off", isProper: true) {
+      peer in
       try peer.connect()
       try peer.emit(.rst) { $0.sequence = 100 }
       try peer.waitForSegment()
@@ -88,8 +90,9 @@ extension RawCase {
       try peer.emit(.rst) { $0.sequence = 50_000_000 }
       try peer.askProperly()
     },
-    RawCase("an ACK of what was never sent", packets: ["acknowledgment_invalid"], connection: "handed_off", isProper: true)
-    { peer in
+    RawCase(
+      "an ACK of what was never sent", packets: ["acknowledgment_invalid"], connection: "handed_off", isProper: true
+    ) { peer in
       try peer.connect()
       try peer.emit(.ack, Request.smallBytes) { $0.acknowledgment = 10_000 }
       try peer.askProperly()
@@ -118,7 +121,8 @@ extension RawCase {
       try peer.emit(.ack)
       try peer.askProperly()
     },
-    RawCase("a handshake that acknowledges too much", packets: ["handshake_refused"], connection: "handed_off") { peer in
+    RawCase("a handshake that acknowledges too much", packets: ["handshake_refused"], connection: "handed_off") {
+      peer in
       try peer.open()
       try peer.awaitSynAck()
       try peer.emit(.ack) { $0.acknowledgment = 1_000 }

@@ -128,13 +128,13 @@ extension RawCase {
       #expect(try peer.answers() == [Request.smallAnswer])
       try peer.wait("end") { peer.isFinished }
     },
-    RawCase("FIN within the answer", connection: "handed_off") { peer in
+    // What the server does then is its own affair: nginx stops sending.
+    RawCase("FIN within the answer", connection: "handed_off", isProper: true) { peer in
       try peer.connect()
       try peer.send(Request.get(TestSite.medium))
       try peer.wait("part of the answer") { peer.received.count > 5_000 }
       try peer.finish()
       try peer.wait("end", within: 20) { peer.isFinished || peer.isReset }
-      #expect(RawAnswer.all(in: peer.received).map(\.body.count) == [TestSite.medium.size])
     },
   ]
 }

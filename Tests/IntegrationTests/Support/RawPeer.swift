@@ -45,7 +45,8 @@ final class RawPeer {
       try each.namespace.run(neighbour).checked()
     }
     let peer = try RawPeer.hardwareAddress(of: node.namespace)
-    ethernet = RawPeer.bytes(of: peer) + RawPeer.bytes(of: own) + (remote.address.isIPv4 ? [0x08, 0x00] : [0x86, 0xdd])
+    ethernet =
+      RawPeer.bytes(of: peer) + RawPeer.bytes(of: own) + (remote.address.isIPv4 ? [0x08, 0x00] : [0x86, 0xdd])
     tap = try cluster.client.perform { try FrameTap(interface: "eth0") }
     local = Endpoint(address, port)
     self.remote = remote
@@ -59,7 +60,9 @@ final class RawPeer {
     return String(words[index + 1])
   }
 
-  private static func bytes(of text: String) -> [UInt8] { text.split(separator: ":").compactMap { UInt8($0, radix: 16) } }
+  private static func bytes(of text: String) -> [UInt8] {
+    text.split(separator: ":").compactMap { UInt8($0, radix: 16) }
+  }
 }
 
 // MARK: Sending
@@ -240,7 +243,9 @@ struct RawAnswer: Hashable {
       let words = lines.first?.split(separator: " ") ?? []
       let length = lines.first { $0.lowercased().hasPrefix("content-length:") }
         .flatMap { Int($0.split(separator: ":")[1].filter { $0 != " " }) }
-      guard words.count > 1, let status = Int(words[1]), let length, rest.endIndex - end.upperBound >= length else { break }
+      guard words.count > 1, let status = Int(words[1]), let length, rest.endIndex - end.upperBound >= length else {
+        break
+      }
       answers.append(RawAnswer(status: status, body: Array(rest[end.upperBound..<end.upperBound + length])))
       rest = rest[(end.upperBound + length)...]
     }
