@@ -13,7 +13,9 @@ extension IntegrationTests {
     ///
     /// The client's link has 1 Gbit/s. Without a limit both rates are those at which this one machine copies bytes, and
     /// the relay on the server's node has to copy them once more: that is a figure of cost, not of TCP.
-    @Test func largeDownloadIsNearlyAsFastAsWithoutBalancer() throws {
+    /// Speed is measured, not tested: `HANDOFF_RATIO=1` runs it where nothing else runs beside it.
+    @Test(.enabled(if: ProcessEnvironment.values["HANDOFF_RATIO"] != nil))
+    func largeDownloadIsNearlyAsFastAsWithoutBalancer() throws {
       let cluster = try SuiteCluster.cluster()
       let file = "\(cluster.documentRoot)/large.bin"
       try Command.run(["dd", "if=/dev/urandom", "of=\(file)", "bs=1M", "count=\(Large.megabytes)"]).checked()

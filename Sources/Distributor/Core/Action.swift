@@ -15,8 +15,8 @@ public enum Action: Sendable {
   /// The back-end may own, or come to own, a connection that moved on: it must drop it without a packet to the client. An
   /// agent to which the name says nothing ignores this.
   case abortHandoff(HandoffID, backEnd: UInt16)
-  /// The connection lives at `backEnd` now. The driver puts the flow-table entry before it looks at the `.deliver` actions
-  /// that follow, so that no later packet overtakes them into user space.
+  /// The connection lives at `backEnd` now: the driver puts the flow-table entry. Comes after the `.deliver` actions for the
+  /// packets that were held, because with the entry the kernel sends later packets past this process.
   /// `requestedAt` is when the request head was complete.
   case flowEstablished(
     HandoffID, flow: FlowTuple, clientInitialSequence: SequenceNumber, backEnd: UInt16, requestedAt: UInt64)

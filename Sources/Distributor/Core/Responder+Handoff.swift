@@ -117,12 +117,13 @@ extension Responder {
     }
     endAttempt(.accepted)
     let flow = table.slots[slot].flow
+    if let end = pendingFIN(slot) { actions.append(.deliver(actions.store(end, payload: Span()), backEnd: backEnd)) }
+    table.slots[slot].held.deliver(to: backEnd, from: &heldBuffers, into: &actions)
+    // After the packets that were held: the kernel forwards from here on, and would let later ones overtake them.
     actions.append(
       .flowEstablished(
         id, flow: flow, clientInitialSequence: table.slots[slot].clientInitial, backEnd: backEnd,
         requestedAt: attempt.requestedAt))
-    if let end = pendingFIN(slot) { actions.append(.deliver(actions.store(end, payload: Span()), backEnd: backEnd)) }
-    table.slots[slot].held.deliver(to: backEnd, from: &heldBuffers, into: &actions)
     finish(slot, .handedOff)
     table.slots[slot].phase = .tombstone(backEnd: backEnd)
     timers.schedule(slot, at: now &+ configuration.tombstoneTime, now: now)

@@ -23,6 +23,9 @@ extension DistributorWorker {
     link.dialer.ready(now: core.now) { events.append($0) }
     for event in events { handleBackEnd(UInt16(number), event) }
     perform()
+    // Packets of connections that were just established may wait in the queue, while the kernel already forwards the ones
+    // behind them.
+    receivePackets()
   }
 
   /// Sends what the turn queued and keeps every control connection alive.

@@ -105,7 +105,7 @@ struct DistributorWorker: ~Copyable {
     }
   }
 
-  private mutating func receivePackets() {
+  mutating func receivePackets() {
     // A bounded number of batches per turn, so that control connections and timers are served under a flood too.
     for _ in 0..<8 {
       do {
