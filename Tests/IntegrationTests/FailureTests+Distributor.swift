@@ -5,7 +5,7 @@ import Lab
 import LinuxKernel
 import Testing
 
-extension FailureTests {
+extension IntegrationTests.FailureTests {
   @Suite(.serialized)
   struct Distributors {
     @Test func distributorKilled() throws {

@@ -6,7 +6,7 @@ import LinuxKernel
 import Testing
 import Wire
 
-extension FailureTests {
+extension IntegrationTests.FailureTests {
   /// Many connections and many bytes: what memory they take. `HANDOFF_LARGE=1` makes them as many as a machine of this
   /// kind is asked to hold.
   @Suite(.serialized)

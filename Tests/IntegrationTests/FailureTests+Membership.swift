@@ -7,7 +7,7 @@ import LinuxKernel
 import Testing
 import Wire
 
-extension FailureTests {
+extension IntegrationTests.FailureTests {
   @Suite(.serialized)
   struct Membership {
     @Test(arguments: [["fe1", "be1", "be2", "dispatcher"], ["be2", "dispatcher", "fe1", "be1"]])

@@ -7,9 +7,11 @@ import Testing
 import Wire
 
 /// What docs/failures.md promises, on clusters whose processes are killed.
-@Suite(.serialized) enum FailureTests {}
+extension IntegrationTests {
+  @Suite(.serialized) enum FailureTests {}
+}
 
-extension FailureTests {
+extension IntegrationTests.FailureTests {
   @Suite(.serialized)
   struct Servers {
     @Test func serverThatIsDown() throws {
