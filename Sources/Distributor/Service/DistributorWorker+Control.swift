@@ -101,11 +101,8 @@ extension DistributorWorker {
         link.description = description
         backEnds[number] = link
       } else {
-        if backEnds[number] != nil {
-          // The number names another agent now: what was under way at the old one, and its flows, are over.
-          core.responder.backEndLost(description.id.rawValue, now: core.now, into: &core.actions)
-          forgetFlows(of: description.id.rawValue)
-        }
+        // A restarted dispatcher may give the numbers anew. Connections at the agent that had this one live on in the flow
+        // table; a handoff that was under way there runs into its timeout and is tried again.
         let hello = Hello(
           role: .distributor, instance: configuration.instance, name: "\(configuration.nodeName)/\(index)")
         backEnds[number] = BackEndLink(
