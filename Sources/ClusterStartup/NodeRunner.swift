@@ -146,7 +146,13 @@ struct NodeRunner: ~Copyable {
       logger.info("started", metadata: ["roles": "\(configuration.roles.map(\.rawValue).joined(separator: ","))"])
     }
     while true {
-      tell(table.health(), &said)
+      let report = table.health()
+      tell(report, &said)
+      if let failure = report.failure {
+        // Nothing is put back: to connections and peers this is the death of the process, and the next start takes over.
+        logger.critical("ending, as a role has failed; restart this node", metadata: ["role": "\(failure)"])
+        return .failure
+      }
       let poll = MonotonicTime.now() + 500_000_000
       let count = epoll.wait(until: min(poll, lifeCycle.deadline ?? .max))
       var ended = false

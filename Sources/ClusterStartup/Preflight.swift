@@ -63,6 +63,17 @@ enum Preflight {
       if held.isDisjoint(with: [.bpf, .systemAdministration]) {
         need("CAP_BPF", "the distributor loads its forwarding program")
       }
+      if held.isDisjoint(with: [.performanceMonitoring, .systemAdministration]) {
+        need("CAP_PERFMON", "the kernel's verifier takes the forwarding program only with it")
+      }
+      if !held.contains(.systemAdministration) {
+        findings.append(
+          Finding(
+            severity: .warning,
+            problem: "CAP_SYS_ADMIN is missing: should the distributor die, its successor loses all handed-off "
+              + "connections",
+            remedy: "Give the service CAP_SYS_ADMIN, without which the kernel shows nobody a predecessor's flow table"))
+      }
     }
     if case .here = configuration.dispatcher, configuration.controlPort < 1024, !held.contains(.lowPorts) {
       need("CAP_NET_BIND_SERVICE", "the control port \(configuration.controlPort) is below 1024")
@@ -122,6 +133,8 @@ enum Preflight {
 extension ProcessCapabilities {
   /// CAP_NET_BIND_SERVICE.
   static let lowPorts = ProcessCapabilities(rawValue: 1 << 10)
+  /// CAP_PERFMON.
+  static let performanceMonitoring = ProcessCapabilities(rawValue: 1 << 38)
   /// CAP_SYS_ADMIN.
   static let systemAdministration = ProcessCapabilities(rawValue: 1 << 21)
 }

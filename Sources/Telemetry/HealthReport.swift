@@ -19,6 +19,14 @@ public struct HealthReport: Sendable, Hashable {
   /// Every role is ready, and there is one.
   public var isReady: Bool { !entries.isEmpty && entries.allSatisfy { $0.health == .ready } }
 
+  /// The first role that has failed and what is known of it.
+  public var failure: String? {
+    for entry in entries {
+      if case .failed(let reason) = entry.health { return "\(entry.role): \(reason)" }
+    }
+    return nil
+  }
+
   /// One line per role: `distributor: waiting: no connection to the dispatcher`.
   public var text: String {
     if entries.isEmpty { return "starting\n" }
@@ -32,6 +40,7 @@ extension RoleHealth: CustomStringConvertible {
     case .waiting(let reason): "waiting: \(reason)"
     case .ready: "ready"
     case .draining: "draining"
+    case .failed(let reason): "failed: \(reason)"
     }
   }
 
@@ -41,6 +50,7 @@ extension RoleHealth: CustomStringConvertible {
     case .waiting: "waiting"
     case .ready: "ready"
     case .draining: "draining"
+    case .failed: "failed"
     }
   }
 }
@@ -51,7 +61,7 @@ extension HealthReport {
     MetricFamily(
       "handoff_role_state", help: "1 for the state that the role is in.", kind: .gauge,
       samples: entries.flatMap { entry in
-        ["waiting", "ready", "draining"].map { state in
+        ["waiting", "ready", "draining", "failed"].map { state in
           .init(
             labels: [.init("role", entry.role), .init("state", state)], value: entry.health.state == state ? 1 : 0)
         }

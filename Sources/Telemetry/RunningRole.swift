@@ -19,6 +19,8 @@ public enum RoleHealth: Sendable, Hashable {
   case waiting(String)
   case ready
   case draining
+  /// A thread of the role has ended by itself: the process cannot go on.
+  case failed(String)
 }
 
 /// A role that cannot start: what is wrong and what to do about it, both as sentences for an operator.

@@ -18,7 +18,8 @@ import Wire
   }
 
   private static let good = EnvironmentFacts(
-    capabilities: [.networkAdministration, .rawSockets, .bpf], kernelRelease: "6.1.0-13-amd64",
+    capabilities: [.networkAdministration, .rawSockets, .bpf, .performanceMonitoring, .systemAdministration],
+    kernelRelease: "6.1.0-13-amd64",
     descriptors: DescriptorLimit(soft: 1024, hard: 1_048_576), programs: ["iptables-restore", "ip6tables-restore"])
 
   private static let distributor = ["-FE", "-fp", "80", "-da", "10.0.0.1", "--serve", "192.0.2.10"]
@@ -34,9 +35,18 @@ import Wire
       findings: ["error CAP_NET_BIND_SERVICE"]),
     Case(
       name: "distributor without any", options: distributor, change: { $0.capabilities = [] },
-      findings: ["error CAP_NET_ADMIN", "error CAP_NET_RAW", "error CAP_BPF"]),
+      findings: [
+        "error CAP_NET_ADMIN", "error CAP_NET_RAW", "error CAP_BPF", "error CAP_PERFMON", "warning CAP_SYS_ADMIN",
+      ]),
     Case(
-      name: "CAP_SYS_ADMIN stands for CAP_BPF", options: distributor,
+      name: "CAP_BPF without CAP_PERFMON", options: distributor,
+      change: { $0.capabilities = [.networkAdministration, .rawSockets, .bpf] },
+      findings: ["error CAP_PERFMON", "warning CAP_SYS_ADMIN"]),
+    Case(
+      name: "a predecessor's flows cannot be seen", options: distributor,
+      change: { $0.capabilities.remove(.systemAdministration) }, findings: ["warning CAP_SYS_ADMIN"]),
+    Case(
+      name: "CAP_SYS_ADMIN stands for CAP_BPF and CAP_PERFMON", options: distributor,
       change: { $0.capabilities = [.networkAdministration, .rawSockets, .systemAdministration] }, findings: []),
     Case(
       name: "server node without any", options: server, change: { $0.capabilities = [] },

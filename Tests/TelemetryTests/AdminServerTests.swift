@@ -74,8 +74,8 @@ import Wire
     #expect(failure?.remedy.contains("No interface of this host") == true)
   }
 
-  @Test func roleStateShowsOneOfThree() {
+  @Test func roleStateShowsOneOfFour() {
     let family = HealthReport([.init(role: "back-end", health: .draining)]).family()
-    #expect(family.samples.map(\.value) == [0, 0, 1])
+    #expect(family.samples.map(\.value) == [0, 0, 1, 0])
   }
 }

@@ -22,6 +22,7 @@ public final class BackEndRole: RunningRole {
   public func health() -> RoleHealth {
     let status = shared.status.read()
     if status.state == .draining || shared.stop.time != nil { return .draining }
+    if shared.hasEnded.read() { return .failed("one of its threads has ended") }
     return status.waitingFor.isEmpty ? .ready : .waiting(status.waitingFor)
   }
 
@@ -42,7 +43,7 @@ public final class BackEndRole: RunningRole {
     _ configuration: BackEndConfiguration, metrics: MetricsRegistry, logger: Logger
   ) throws(StartupFailure) -> BackEndRole {
     let count = configuration.workers > 0 ? configuration.workers : max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN)))
-    let limit = StartupChecks.connectionLimit(configuration, logger)
+    let limit = StartupChecks.connectionLimit(configuration)
     let shared: AgentShared
     let gate: StartGate
     do throws(SystemError) {
@@ -53,6 +54,7 @@ public final class BackEndRole: RunningRole {
     }
     let thread = WorkerThread(name: "be-control") {
       ControlLoop.live(configuration, shared, gate, logger)
+      shared.hasEnded.publish(true)
     }
     do {
       try gate.wait()
@@ -72,6 +74,8 @@ final class AgentShared: Sendable {
   let status = Published(AgentStatus())
   let stop = StopRequest()
   let budget: ConnectionBudget
+  /// A thread has ended, asked or not.
+  let hasEnded = Published(false)
 
   init(loops: Int, connectionLimit: UInt32) throws(SystemError) {
     var mailboxes: [LoopMailbox] = []

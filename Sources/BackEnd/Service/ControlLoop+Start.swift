@@ -61,6 +61,7 @@ extension ControlLoop {
                 mailbox: shared.mailboxes[index], control: shared.signal, logger: logger)
               gate.succeed()
               loop.run()
+              shared.hasEnded.publish(true)
             } catch {
               gate.fail(.resources(error))
             }

@@ -2,7 +2,6 @@
 
 import Glibc
 import LinuxKernel
-import Logging
 import Telemetry
 import Wire
 
@@ -58,14 +57,11 @@ enum StartupChecks {
     }
   }
 
-  /// How many connections fit: two descriptors each, and some for everything else.
-  static func connectionLimit(_ configuration: BackEndConfiguration, _ logger: Logger) -> UInt32 {
+  /// How many connections fit: two descriptors each, and some for everything else. The caller of `start` has told the
+  /// operator when it is fewer than configured.
+  static func connectionLimit(_ configuration: BackEndConfiguration) -> UInt32 {
     let limit = (try? DescriptorLimit.raise()) ?? DescriptorLimit.current()
     let possible = UInt32(clamping: limit.soft > 256 ? (limit.soft - 192) / 2 : limit.soft / 8)
-    if possible < configuration.maximumConnections {
-      logger.notice(
-        "at most \(possible) connections fit the descriptor limit of \(limit.soft); raise LimitNOFILE for more")
-    }
     return min(possible, configuration.maximumConnections)
   }
 }

@@ -24,6 +24,7 @@ public enum DispatcherService {
     let thread = WorkerThread(name: "dispatcher") {
       guard var loop = seat.withLock({ $0.take() }) else { return }
       loop.run()
+      shared.hasEnded.publish(true)
     }
     logger.info(
       "dispatcher listens", metadata: ["at": "\(endpoint)", "policy": "\(configuration.parameters.policy.name)"])
@@ -63,6 +64,7 @@ public final class DispatcherRole: RunningRole {
   public func health() -> RoleHealth {
     let snapshot = shared.published.read()
     if shared.isStopping { return .draining }
+    if shared.hasEnded.read() { return .failed("its thread has ended") }
     return snapshot.backEnds.contains { $0.state == .up } ? .ready : .waiting("for a server node to register")
   }
 
@@ -105,6 +107,7 @@ final class DispatcherShared: Sendable {
   }
 
   let published = Published(DispatcherSnapshot())
+  let hasEnded = Published(false)
   private let inbox = Mutex(Inbox())
 
   func attach(_ wakeUp: WakeUp) { inbox.withLock { $0.wakeUp = wakeUp } }

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import Telemetry
 import DistributorCore
 import ForwardingPlane
 import Glibc
 import LinuxKernel
 import Logging
 import Synchronization
+public import Telemetry
 import Wire
 
 /// A running distributor.
@@ -47,6 +47,7 @@ public final class DistributorRole: RunningRole {
     guard let interface = try netlink.interface(named: configuration.interface) else {
       throw SystemError("find", configuration.interface, errno: ENODEV)
     }
+    let shared = self.shared
     for (index, queue) in queues.enumerated() {
       let worker = Handover(
         try DistributorWorker(
@@ -56,6 +57,7 @@ public final class DistributorRole: RunningRole {
       let thread = WorkerThread(name: "distributor/\(index)") {
         var worker = worker.take()
         worker.run()
+        shared.hasEnded.publish(true)
       }
       resources.withLock { $0.threads.append(thread) }
     }
@@ -63,6 +65,7 @@ public final class DistributorRole: RunningRole {
 
   public func health() -> RoleHealth {
     if isDraining.read() { return .draining }
+    if shared.hasEnded.read() { return .failed("a worker has ended; the log says why") }
     return shared.isEveryWorkerConnected ? .ready : .waiting("dispatcher \(configuration.dispatcher)")
   }
 

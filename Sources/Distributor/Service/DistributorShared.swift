@@ -12,6 +12,8 @@ final class DistributorShared: Sendable {
   let wakeUps: [WakeUp]
   /// Set when the role is asked to end: the time at which it ends whatever is still open.
   let drainDeadline = Published<UInt64?>(nil)
+  /// A worker has ended, asked or not.
+  let hasEnded = Published(false)
   let statistics: [Published<DistributorStatistics>]
   private let dispatcherReady: Mutex<[Bool]>
 

@@ -113,16 +113,24 @@ struct DistributorWorker: ~Copyable {
           core.responder.receive(packet, now: core.now, into: &core.actions)
         }
         perform()
+        queueFailures = 0
         if count < NetfilterQueue.batch { return }
       } catch {
         statistics.queueErrors += 1
+        queueFailures += 1
         logger.error("cannot read client packets", metadata: ["error": "\(error)"])
         return
       }
     }
   }
 
+  /// Failed reads of the queue in a row. A queue that fails for good would leave clients without an answer: the worker
+  /// ends, and with it the process, whose successor opens the queue anew.
+  private var queueFailures = 0
+  private static let queueFailureLimit = 100
+
   private mutating func isFinished() -> Bool {
+    if queueFailures >= DistributorWorker.queueFailureLimit { return true }
     guard let deadline = shared.drainDeadline.read() else { return false }
     core.responder.stopAccepting()
     return core.now >= deadline || (core.responder.openConnections == 0 && flows.active == 0)
