@@ -70,7 +70,8 @@ enum Preflight {
         findings.append(
           Finding(
             severity: .warning,
-            problem: "CAP_SYS_ADMIN is missing: should the distributor die, its successor loses all handed-off connections",
+            problem: "CAP_SYS_ADMIN is missing: should the distributor die, its successor loses all handed-off "
+              + "connections",
             remedy: "Give the service CAP_SYS_ADMIN, without which the kernel shows nobody a predecessor's flow table"))
       }
     }

@@ -35,7 +35,9 @@ import Wire
       findings: ["error CAP_NET_BIND_SERVICE"]),
     Case(
       name: "distributor without any", options: distributor, change: { $0.capabilities = [] },
-      findings: ["error CAP_NET_ADMIN", "error CAP_NET_RAW", "error CAP_BPF", "error CAP_PERFMON", "warning CAP_SYS_ADMIN"]),
+      findings: [
+        "error CAP_NET_ADMIN", "error CAP_NET_RAW", "error CAP_BPF", "error CAP_PERFMON", "warning CAP_SYS_ADMIN",
+      ]),
     Case(
       name: "CAP_BPF without CAP_PERFMON", options: distributor,
       change: { $0.capabilities = [.networkAdministration, .rawSockets, .bpf] },

@@ -51,7 +51,9 @@ extension IntegrationTests.FailureTests {
         for name in ["be1", "be2"] { try cluster.wait(for: name, "handoff_backend_connections_active") { $0 == 0 } }
         try cluster.wait(for: "fe1", "handoff_distributor_live_flows") { $0 == 0 }
         for (index, process) in processes.enumerated() {
-          _ = try Eventually.within(10) { try cluster.openDescriptors(of: process) } until: {
+          _ = try Eventually.within(10) {
+            try cluster.openDescriptors(of: process)
+          } until: {
             // Checks of the web server and scrapes come and go.
             $0 <= descriptorsBefore[index] + 4
           }
@@ -117,7 +119,9 @@ extension IntegrationTests.FailureTests {
           still = now == last ? still + 1 : 0
           last = now
           return still
-        } until: { $0 >= 20 }
+        } until: {
+          $0 >= 20
+        }
         #expect(last < Double(clients.count * 16 << 20), "\(last) bytes went out to clients that do not read")
         let memory = try cluster.memory(of: agent)
         print("\(clients.count) stalled downloads: agent \(memory.peak >> 10) KiB resident, \(before >> 10) KiB before")

@@ -47,7 +47,11 @@ extension IntegrationTests.FailureTests {
             "\(ClusterNode.admin)",
           ], logFile: "\(cluster.run.folder)/double.log")
         defer { double.terminate(grace: 10) }
-        _ = try Eventually.within(10) { double.log() } until: { $0.contains("refuses this node") && $0.contains("be1") }
+        _ = try Eventually.within(10) {
+          double.log()
+        } until: {
+          $0.contains("refuses this node") && $0.contains("be1")
+        }
         try cluster.waitForLog("dispatcher", "be1")
         // The node that has the name goes on.
         try cluster.getAllPages()
@@ -73,7 +77,8 @@ extension IntegrationTests.FailureTests {
           longest = max(longest, time)
           if isLate { afterwards = max(afterwards, time) }
         }
-        #expect(longest < 6, "requests took up to \(longest) s")
+        print("partition: requests took up to \(longest) s, \(afterwards) s when it was known")
+        #expect(longest < 4, "requests took up to \(longest) s")
         #expect(afterwards < 1, "requests took up to \(afterwards) s when the partition was known")
         for address in others {
           try be1.namespace.run(["iptables", "-w", "-D", "INPUT", "-s", "\(address)", "-j", "DROP"]).checked()
@@ -85,7 +90,9 @@ extension IntegrationTests.FailureTests {
         _ = try Eventually.within(15) {
           try cluster.getAllPages()
           return try cluster.metric("be1", "handoff_backend_handoffs_total", ["outcome": "accepted"])
-        } until: { $0 > before }
+        } until: {
+          $0 > before
+        }
       }
     }
 

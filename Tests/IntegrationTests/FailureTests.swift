@@ -32,7 +32,9 @@ extension IntegrationTests.FailureTests {
         _ = try Eventually.within(15) {
           try cluster.getAllPages()
           return try cluster.metric("be1", "handoff_backend_handoffs_total", ["outcome": "accepted"])
-        } until: { $0 > before }
+        } until: {
+          $0 > before
+        }
       }
     }
 
@@ -90,7 +92,9 @@ extension IntegrationTests.FailureTests {
         _ = try Eventually.within(15) {
           try cluster.getAllPages()
           return try cluster.metric("be1", "handoff_backend_handoffs_total", ["outcome": "accepted"])
-        } until: { $0 > 0 }
+        } until: {
+          $0 > 0
+        }
         // Whether all is as before the first start is seen when the cluster ends.
       }
     }
@@ -101,7 +105,8 @@ extension IntegrationTests.FailureTests {
         let agent = try cluster.process("be1")
         agent.signal(SIGSTOP)
         let longest = try cluster.getAllPages()
-        #expect(longest < 6, "requests took up to \(longest) s")
+        print("a silent agent: requests took up to \(longest) s")
+        #expect(longest < 4, "requests took up to \(longest) s")
         #expect(try cluster.getAllPages() < 2)
         agent.signal(SIGCONT)
         try cluster.wait(

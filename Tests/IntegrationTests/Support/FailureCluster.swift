@@ -51,7 +51,11 @@ extension Cluster {
   ) throws {
     do {
       // Metrics are copied out every 50 ms.
-      _ = try Eventually.within(seconds) { try self.metric(node, name, labels) } until: { isRight($0) }
+      _ = try Eventually.within(seconds) {
+        try self.metric(node, name, labels)
+      } until: {
+        isRight($0)
+      }
     } catch {
       throw LabError("\(name)\(labels) of \(node): \(error)")
     }
@@ -60,7 +64,11 @@ extension Cluster {
   func waitForLog(_ name: String, _ text: String, within seconds: Double = 10) throws {
     let process = try process(name)
     do {
-      _ = try Eventually.within(seconds) { process.log().contains(text) } until: { $0 }
+      _ = try Eventually.within(seconds) {
+        process.log().contains(text)
+      } until: {
+        $0
+      }
     } catch {
       throw LabError("the log of \(name) does not say '\(text)': \(process.log())")
     }
@@ -90,7 +98,9 @@ extension Cluster {
       let client = try pausedDownload(path)
       let found = try Eventually.within(10) {
         try nodesWithConnections().filter { result[$0] == nil }
-      } until: { $0.count == 1 }
+      } until: {
+        $0.count == 1
+      }
       result[found[0]] = client
     }
     return result
