@@ -146,7 +146,8 @@ let package = Package(
       ],
       exclude: ["Golden"], swiftSettings: strict),
     .testTarget(name: "LabTests", dependencies: ["Lab"], swiftSettings: strict),
-    .testTarget(name: "IntegrationTests", dependencies: ["ControlProtocol", "Lab", "Wire", "LinuxKernel"], swiftSettings: strict),
+    .testTarget(
+      name: "IntegrationTests", dependencies: ["ControlProtocol", "Lab", "Wire", "LinuxKernel"], swiftSettings: strict),
   ],
   swiftLanguageModes: [.v6]
 )

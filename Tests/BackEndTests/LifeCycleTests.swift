@@ -26,8 +26,8 @@ import Wire
 
   /// The configuration once the links are up.
   private func settledConfiguration(of network: TestNetwork) throws -> String {
-    #expect(
-      try eventually { try network.node.run(["ip", "link", "show", "dev", "eth0"]).checked().output.contains("state UP") })
+    let show = ["ip", "link", "show", "dev", "eth0"]
+    #expect(try eventually { try network.node.run(show).checked().output.contains("state UP") })
     return try configuration(of: network)
   }
 
