@@ -180,7 +180,7 @@ import Wire
     #expect(never.allows(at: now) == false)
   }
 
-  @Test func addressesShareTheTimestampClockAndFlowsDoNotShareNumbers() {
+  @Test func addressesShareTheTimestampClockAndFlowsDoNotShareNumbers() throws {
     var generator = SplitMix(seed: 1)
     let keys = HandshakeKeys(now: 0, using: &generator)
     var other = SplitMix(seed: 2)

@@ -2,6 +2,7 @@
 
 import DistributorCore
 import ForwardingPlane
+import Handoff
 import Lab
 import LinuxKernel
 import Testing

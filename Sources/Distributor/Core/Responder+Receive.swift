@@ -152,7 +152,7 @@ extension Responder {
     case .complete(let head):
       // A request in one segment is acknowledged by the back-end, with the response as a rule. Of a longer one the client
       // may wait for our acknowledgment before it sends more than its first window.
-      if before > 0 || after < table.slots[slot].assembler.end {
+      if arrival.payload.count < table.slots[slot].assembler.end {
         acknowledge(slot, now: arrival.now, into: &actions)
       }
       let target = buffers.bytes(table.slots[slot].buffer).span.extracting(head.routingTarget)
