@@ -66,3 +66,5 @@ static inline int clinux_spawn_close_from(posix_spawn_file_actions_t *actions, i
 }
 static inline int clinux_pidfd_open(int pid) { return (int)syscall(434 /* SYS_pidfd_open */, pid, 0); }
 static inline int clinux_memfd_create(const char *name) { return (int)syscall(SYS_memfd_create, name, 1 /* MFD_CLOEXEC */); }
+// MEMBARRIER_CMD_GLOBAL (include/uapi/linux/membarrier.h).
+static inline int clinux_membarrier_global(void) { return (int)syscall(SYS_membarrier, 1, 0, 0); }
