@@ -91,13 +91,14 @@ let package = Package(
       ],
       path: "Sources/Distributor/Service", swiftSettings: strict),
     .target(
-      name: "BackEnd", dependencies: ["BackEndCore", "ControlChannel", "LinuxKernel", "Telemetry", logging],
+      name: "BackEnd",
+      dependencies: ["BackEndCore", "ControlChannel", "ForwardingPlane", "LinuxKernel", "Telemetry", logging],
       path: "Sources/BackEnd/Service", swiftSettings: strict),
     .executableTarget(
       name: "ClusterStartup",
       dependencies: [
-        "Dispatcher", "DispatcherCore", "Distributor", "BackEnd", "Telemetry", "LinuxKernel", "Wire", argumentParser,
-        logging, yams,
+        "Dispatcher", "DispatcherCore", "Distributor", "BackEnd", "BackEndCore", "Telemetry", "LinuxKernel", "Wire",
+        argumentParser, logging, yams,
       ],
       swiftSettings: strict),
     .executableTarget(

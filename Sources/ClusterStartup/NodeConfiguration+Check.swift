@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import BackEndCore
 import DispatcherCore
 import Distributor
 import Logging
@@ -116,7 +117,8 @@ private struct SettingCheck {
         problems.append(ConfigurationProblem(value, of: .serve, problem, remedy: remedy))
       }
       guard let address = parser.parse(value.text) else {
-        report(parser.problem, parser.remedy)
+        let isMode = ServeMode(rawValue: value.text) != nil
+        report(parser.problem, isMode ? "How a server node serves is said with --serve-mode" : parser.remedy)
         continue
       }
       if served.contains(address) { report("is served twice", "Remove one") }
@@ -149,7 +151,8 @@ private struct SettingCheck {
     missing(.serverPort)
     return BackEndSettings(
       serverPort: value(.serverPort, .port) ?? 0, handoffPort: value(.handoffPort, .port) ?? 7001,
-      weight: value(.weight, .integer("weight", 1...10_000)) ?? 100, maximumConnections: maximum ?? 100_000)
+      weight: value(.weight, .integer("weight", 1...10_000)) ?? 100, maximumConnections: maximum ?? 100_000,
+      serveMode: value(.serveMode, .word("serve mode")) ?? .auto)
   }
 
   mutating func distributorSettings(

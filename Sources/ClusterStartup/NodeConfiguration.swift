@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import BackEndCore
 import DispatcherCore
 import Distributor
 import Logging
@@ -75,6 +76,7 @@ struct BackEndSettings: Sendable, Hashable {
   /// Relative to other nodes; 100 is an average one.
   var weight: UInt16
   var maximumConnections: UInt32
+  var serveMode: ServeMode
 }
 
 struct DistributorSettings: Sendable, Hashable {

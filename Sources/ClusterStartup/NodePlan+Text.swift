@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import BackEndCore
 import DispatcherCore
 import Distributor
 import Wire
@@ -22,6 +23,7 @@ extension NodePlan {
     }
     if let backEnd = configuration.backEnd {
       lines.append("web server       port \(backEnd.serverPort) of this node, weight \(backEnd.weight)")
+      lines.append("serve mode       \(backEnd.serveMode.rawValue)")
       lines.append("handoffs         at \(Endpoint(internalAddress, backEnd.handoffPort))")
       lines.append("connections      at most \(backEnd.maximumConnections), \(workers) workers")
     }

@@ -37,10 +37,12 @@ enum RoleLauncher {
   }
 
   static func backEnd(_ plan: NodePlan, _ settings: BackEndSettings) -> BackEndConfiguration {
-    BackEndConfiguration(
+    var configuration = BackEndConfiguration(
       nodeName: plan.nodeName, internalAddress: plan.internalAddress, dispatcher: plan.dispatcher,
       serverPort: settings.serverPort, handoffPort: settings.handoffPort, weight: settings.weight,
       maximumConnections: settings.maximumConnections, workers: plan.workers)
+    configuration.serve = settings.serveMode
+    return configuration
   }
 
   static func distributor(_ plan: NodePlan, _ settings: DistributorSettings) -> DistributorConfiguration {

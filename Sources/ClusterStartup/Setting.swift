@@ -10,6 +10,7 @@ enum Setting: String, CaseIterable, Sendable {
   case nodeName = "node-name"
   case internalAddress = "internal-address"
   case serve
+  case serveMode = "serve-mode"
   case interface
   case controlPort = "control-port"
   case handoffPort = "handoff-port"
@@ -47,7 +48,7 @@ enum Setting: String, CaseIterable, Sendable {
   var readers: Set<NodeRole> {
     switch self {
     case .distributorPort, .serve, .queueNumber, .handshake, .packets, .headTimeout: [.distributor]
-    case .serverPort, .handoffPort, .weight: [.backEnd]
+    case .serverPort, .handoffPort, .weight, .serveMode: [.backEnd]
     case .policy, .tLow, .tHigh, .admission: [.dispatcher]
     case .maxConnections, .workers, .interface: [.distributor, .backEnd]
     default: []

@@ -48,6 +48,12 @@ struct StartupOptions: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
+      "How a server node serves: direct (its web server accepts the connections itself), repair (they are relayed to it) "
+        + "or auto, which is direct where that is possible (default: auto).", valueName: "mode"))
+  var serveMode: String?
+
+  @Option(
+    help: ArgumentHelp(
       "Interface of clients' packets (default: the one that has the internal address).", valueName: "name"))
   var interface: String?
 
@@ -150,6 +156,7 @@ extension StartupOptions {
     case .dispatcher: dispatcher
     case .nodeName: nodeName
     case .internalAddress: internalAddress
+    case .serveMode: serveMode
     case .interface: interface
     case .controlPort: controlPort
     case .handoffPort: handoffPort

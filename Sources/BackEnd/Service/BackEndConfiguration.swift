@@ -19,8 +19,10 @@ public struct BackEndConfiguration: Sendable {
   public var serverAddressIPv6: IPAddress
   /// Capacity relative to other nodes; 100 is an average node.
   public var weight: UInt16
-  /// The most connections at a time; lowered to what the descriptor limit allows (two descriptors each).
+  /// The most connections at a time. Relayed ones take two descriptors each: without direct serving it is lowered to what
+  /// the descriptor limit allows.
   public var maximumConnections: UInt32
+  public var serve: ServeMode
   /// Event loops; 0 is one for each core.
   public var workers: Int
   /// Time for the web server to accept a connection, in nanoseconds.
@@ -51,6 +53,7 @@ public struct BackEndConfiguration: Sendable {
     self.weight = weight
     self.maximumConnections = maximumConnections
     self.workers = workers
+    serve = .auto
     connectTimeout = 1_500_000_000
     idleTimeout = 3_600_000_000_000
     halfClosedTimeout = 60_000_000_000

@@ -2,6 +2,7 @@
 
 import BackEndCore
 import ControlProtocol
+import ForwardingPlane
 import Glibc
 import LinuxKernel
 public import Logging
@@ -74,6 +75,9 @@ final class AgentShared: Sendable {
   let status = Published(AgentStatus())
   let stop = StopRequest()
   let budget: ConnectionBudget
+  /// Nil when nothing is served directly; settled before the loops start.
+  let plane = Published<ServePlane?>(nil)
+  let families = DirectFamilies()
   /// A thread has ended, asked or not.
   let hasEnded = Published(false)
 

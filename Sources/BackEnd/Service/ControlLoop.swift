@@ -3,6 +3,7 @@
 import BackEndCore
 import ControlChannel
 import ControlProtocol
+import ForwardingPlane
 import LinuxKernel
 import Logging
 import Telemetry
@@ -14,9 +15,9 @@ struct ControlLoop: ~Copyable {
     case signal, dispatcher, listener, addresses, serverIPv4, serverIPv6
   }
 
-  private let configuration: BackEndConfiguration
-  private let logger: Logger
-  private let shared: AgentShared
+  let configuration: BackEndConfiguration
+  let logger: Logger
+  let shared: AgentShared
   private let loops: [WorkerThread]
   private let dialer: Dialer
   private let listener: StreamSocket
@@ -40,6 +41,11 @@ struct ControlLoop: ~Copyable {
   private var nextCountReport: UInt64 = 0
   private var isDraining = false
   private var adopted = 0
+  let plane: ServePlane?
+  var diagnostics: NetlinkSocket
+  var services: [Endpoint] = []
+  var judgements: [Bool: ListenerJudgement] = [:]
+  var nextJudgement: UInt64 = 0
   /// When accepting goes on after it failed; nil while it does not.
   private var acceptResumes: UInt64?
 
@@ -53,11 +59,14 @@ struct ControlLoop: ~Copyable {
     listener: consuming StreamSocket, lock: consuming AbstractLock, network: consuming NodeNetwork, logger: Logger
   ) throws(SystemError) {
     let epoll = try Epoll(capacity: 32)
+    let diagnostics = try NetlinkSocket(.socketDiagnostics)
     try epoll.add(shared.signal.descriptor, .read, token: Token.signal.rawValue)
     try epoll.add(listener.raw, .read, token: Token.listener.rawValue)
     try epoll.add(network.notificationDescriptor, .read, token: Token.addresses.rawValue)
     self.configuration = configuration
     self.shared = shared
+    plane = shared.plane.read()
+    self.diagnostics = diagnostics
     self.loops = loops
     self.logger = logger
     self.epoll = epoll
@@ -114,6 +123,7 @@ struct ControlLoop: ~Copyable {
     }
     deadline = min(deadline, resumeAccepting(now))
     deadline = min(deadline, checkServers(now))
+    deadline = min(deadline, judgeListeners(now))
     deadline = min(deadline, arrangeAddresses(now))
     deadline = min(deadline, reportLoad(now))
     var events: [Dialer.Event] = []
@@ -140,6 +150,7 @@ struct ControlLoop: ~Copyable {
       nextReport = now
     case .message(.clusterView(let view)):
       plan.update(served: view.services.lazy.map(\.address), now: now)
+      takeServices(view.services)
       servesIPv4 = view.services.contains { $0.address.isIPv4 }
       servesIPv6 = view.services.contains { !$0.address.isIPv4 }
       hasView = true

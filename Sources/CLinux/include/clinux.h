@@ -72,3 +72,5 @@ static inline unsigned int clinux_load_acquire_32(const unsigned int *word) { re
 static inline void clinux_store_release(unsigned long *word, unsigned long value) {
   __atomic_store_n(word, value, __ATOMIC_RELEASE);
 }
+// MEMBARRIER_CMD_GLOBAL (include/uapi/linux/membarrier.h).
+static inline int clinux_membarrier_global(void) { return (int)syscall(SYS_membarrier, 1, 0, 0); }
