@@ -2,6 +2,7 @@
 
 import DispatcherCore
 import Logging
+import Rules
 import Telemetry
 import Wire
 
@@ -49,6 +50,8 @@ struct DispatcherSettings: Sendable, Hashable {
   var tHigh: UInt32
   /// Connections that the cluster takes at a time; beyond, requests wait for a moment and are then answered with 503.
   var admission: Admission
+  /// What comes before the policy.
+  var rules: [Rule]
 }
 
 /// Policies as options and file write them.
@@ -73,6 +76,8 @@ struct BackEndSettings: Sendable, Hashable {
   var handoffPort: UInt16
   /// Relative to other nodes; 100 is an average one.
   var weight: UInt16
+  /// Names of the pools that it is in.
+  var pools: [String]
   var maximumConnections: UInt32
 }
 

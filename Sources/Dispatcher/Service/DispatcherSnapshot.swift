@@ -11,6 +11,9 @@ public struct DispatcherSnapshot: Sendable {
   public var targets = 0
   public var targetCapacity = 0
   public var targetsGivenUp: UInt64 = 0
+  /// Clients and sessions that stick to a node, those whose time is over included.
+  public var ties = 0
+  public var tiesGivenUp: UInt64 = 0
   public var queued = 0
   /// Connections on all nodes that take new ones.
   public var connections: UInt64 = 0

@@ -7,6 +7,7 @@ import ForwardingPlane
 import Handoff
 import LinuxKernel
 import Logging
+import Rules
 import Telemetry
 import Wire
 
@@ -19,11 +20,10 @@ extension DistributorWorker {
       index += 1
       switch action {
       case .transmit(let range): transmits.append(range)
-      case .decide(let id, let target, let client, let excluded):
+      case .decide(let id, let target, let route, let excluded):
         statistics.decisionsWanted += 1
         wantDecision(
-          DecisionRequest(
-            id: id.rawValue, target: target, excluded: excluded.map { BackEndID($0) }, client: client))
+          DecisionRequest(id: id.rawValue, target: target, route: route, excluded: excluded.map { BackEndID($0) }))
       case .handOff(let id, let backEnd, let snapshot, let request):
         handOff(id, to: backEnd, snapshot, request)
       case .flowEstablished(let id, let flow, let clientInitialSequence, let backEnd, let requestedAt):
@@ -67,13 +67,16 @@ extension DistributorWorker {
   mutating func decideLocally(_ request: DecisionRequest) {
     statistics.decisionsLocal += 1
     var candidates: [FallbackPolicy.Candidate] = []
-    for case let link? in backEnds where link.description.state == .up && link.isReady {
+    for case let link? in backEnds
+    where link.description.state == .up && link.isReady && link.isMember(of: request.route.pool) {
       candidates.append(
         FallbackPolicy.Candidate(
           backEnd: link.description.id.rawValue, weight: link.description.registration.weight, load: link.load))
     }
+    // Requests that stick are ranked by what they stick by, which all workers do alike and remember nothing for.
     let chosen = fallback.choose(
-      target: request.target, among: candidates.span, excluding: request.excluded?.rawValue)
+      target: request.route.affinity?.clientKey ?? request.target, among: candidates.span,
+      excluding: request.excluded?.rawValue)
     core.responder.decided(
       HandoffID(request.id), chosen.map { .backEnd($0) } ?? .noBackEnd, now: core.now, into: &core.actions)
   }
