@@ -73,6 +73,7 @@ let package = Package(
     .target(
       name: "ForwardingPlane", dependencies: ["CForwardingPlane", "Clibbpf", "Handoff", "LinuxKernel", "Wire"],
       exclude: ["BPF"], swiftSettings: strict, plugins: ["CompileBPF"]),
+    .target(name: "AdminReports", swiftSettings: strict),
     .target(name: "Telemetry", dependencies: ["LinuxKernel", "Wire", logging, flyingFox], swiftSettings: strict),
     .target(
       name: "ControlChannel", dependencies: ["LinuxKernel", "ControlProtocol", "Handoff", "Wire"], swiftSettings: strict
@@ -97,12 +98,15 @@ let package = Package(
     .executableTarget(
       name: "ClusterStartup",
       dependencies: [
-        "Dispatcher", "DispatcherCore", "Distributor", "BackEnd", "ControlProtocol", "Rules", "Telemetry",
+        "AdminReports", "Dispatcher", "DispatcherCore", "Distributor", "BackEnd", "ControlProtocol", "Rules",
+        "Telemetry",
         "LinuxKernel", "Wire", argumentParser, logging, yams,
       ],
       swiftSettings: strict),
     .executableTarget(
-      name: "ClusterControl", dependencies: ["LinuxKernel", "Telemetry", "Wire", argumentParser], swiftSettings: strict),
+      name: "ClusterControl",
+      dependencies: ["AdminReports", "ControlProtocol", "LinuxKernel", "Telemetry", "Wire", argumentParser],
+      swiftSettings: strict),
 
     // MARK: Lab: a cluster in network namespaces
     .target(name: "Lab", dependencies: ["LinuxKernel", "Wire"], swiftSettings: strict),
@@ -148,8 +152,8 @@ let package = Package(
     .testTarget(
       name: "ClusterStartupTests",
       dependencies: [
-        "ClusterStartup", "ClusterControl", "DispatcherCore", "LinuxKernel", "Rules", "Telemetry", "Wire",
-        argumentParser, logging,
+        "ClusterStartup", "ClusterControl", "AdminReports", "ControlChannel", "ControlProtocol", "DispatcherCore",
+        "LinuxKernel", "Rules", "Telemetry", "Wire", argumentParser, logging,
       ],
       exclude: ["Golden"], swiftSettings: strict),
     .testTarget(name: "LabTests", dependencies: ["Lab"], swiftSettings: strict),

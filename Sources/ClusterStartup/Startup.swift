@@ -103,11 +103,12 @@ enum Startup {
 
     let metrics = MetricsRegistry()
     let table = RoleTable()
+    let pages = AdminPages()
     metrics.registerProcess(
       version: StartupCommand.version, node: configuration.nodeName ?? HostFacts.name(),
       roles: configuration.roles.map(\.rawValue))
     metrics.register { [table.health().family()] }
-    let admin = try Admin.start(configuration.admin, metrics: metrics, table: table, logger: logger)
+    let admin = try Admin.start(configuration.admin, metrics: metrics, pages: pages, table: table, logger: logger)
     defer { admin?.stop() }
 
     var runner: NodeRunner
@@ -118,7 +119,11 @@ enum Startup {
     } catch {
       throw StartupFailure("The main loop cannot be set up (\(error))", remedy: "Raise the limit of open files")
     }
-    return try runner.run(host: try host(), facts: .current(), start: RoleLauncher.start)
+    return try runner.run(host: try host(), facts: .current()) { role, plan, metrics, logger throws(StartupFailure) in
+      let running = try RoleLauncher.start(role, plan, metrics, logger)
+      if let dispatcher = running as? DispatcherRole { DispatcherPages.add(dispatcher, to: pages) }
+      return running
+    }
   }
 
   /// SIGHUP: options and files are read again, and the log level and the rules that they say now are taken.

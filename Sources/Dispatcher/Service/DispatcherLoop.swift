@@ -80,6 +80,7 @@ struct DispatcherLoop: ~Copyable {
       publish(now: now)
     }
     sayGoodbye(now: now)
+    shared.close()
     publish(now: .max)
   }
 
@@ -199,7 +200,8 @@ struct DispatcherLoop: ~Copyable {
       return DispatcherSnapshot.BackEnd(
         id: description.id, name: description.name, state: description.state,
         connections: state.loads.connections(index), inFlight: state.loads.inFlight(index),
-        weight: state.loads.weight(index))
+        weight: state.loads.weight(index), relativeLoad: state.loads.relativeLoad(index).connections,
+        hardMaximum: state.loads.hardMaximum(index), pools: description.registration.pools)
     }
     snapshot.targets = state.table.count
     snapshot.targetCapacity = state.table.capacity

@@ -105,6 +105,8 @@ final class DispatcherShared: Sendable {
   private struct Inbox: Sendable {
     var queries: [Query] = []
     var isStopping = false
+    /// Nobody answers any more.
+    var isClosed = false
     var wakeUp: WakeUp?
   }
 
@@ -118,9 +120,21 @@ final class DispatcherShared: Sendable {
 
   func ask(_ query: Query) {
     inbox.withLock {
+      if $0.isClosed { return }
       $0.queries.append(query)
       $0.wakeUp?.signal()
     }
+  }
+
+  /// Throws away what was asked and what will be.
+  func close() {
+    // Whoever waits may run when its question is released, which must not be under the lock.
+    let dropped = inbox.withLock { inbox in
+      defer { inbox.queries = [] }
+      inbox.isClosed = true
+      return inbox.queries
+    }
+    _ = consume dropped
   }
 
   func stop() {

@@ -35,6 +35,10 @@ public struct DispatcherSnapshot: Sendable {
     /// Of these, assigned and not yet reported by the node.
     public var inFlight: UInt32
     public var weight: UInt32
+    /// Connections per weight, in connections of an average node.
+    public var relativeLoad: Double
+    public var hardMaximum: UInt32
+    public var pools: [String]
   }
 
   public init() {}
