@@ -99,7 +99,7 @@ extension IntegrationTests {
       // A wrong file changes nothing and is named.
       try write("- host: api.lab\n  pols: app\n", file)
       try cluster.process("dispatcher").signal(SIGHUP)
-      try cluster.waitForLog("dispatcher", "Did you mean 'pool'?")
+      try cluster.waitForLog("dispatcher", "There is no field 'pols' in a rule")
       #expect(try serving(cluster, cluster.endpoints[0], "/ready.txt", "kept", ["-H", "Host: api.lab"]) == "be2")
 
       // Without a dispatcher the pools still hold.
@@ -113,6 +113,18 @@ extension IntegrationTests {
       let alone = try Set(
         TestSite.site.pages.prefix(40).map { try serving(cluster, cluster.endpoints[0], $0.path, "free") })
       #expect(alone.count == 3)
+
+      // A new dispatcher brings the rules of its file.
+      try write(RulesTests.rules, file)
+      try cluster.startFronts(["dispatcher"])
+      try cluster.waitUntilServing()
+      for endpoint in cluster.endpoints {
+        _ = try Eventually.within(5) {
+          try serving(cluster, endpoint, "/ready.txt", "again", ["-H", "Host: api.lab"])
+        } until: {
+          $0 == "be1"
+        }
+      }
     }
 
     /// Gets a page and returns the name of the node whose web server logged it.
