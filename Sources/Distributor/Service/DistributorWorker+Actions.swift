@@ -66,19 +66,27 @@ extension DistributorWorker {
 
   mutating func decideLocally(_ request: DecisionRequest) {
     statistics.decisionsLocal += 1
-    var candidates: [FallbackPolicy.Candidate] = []
-    for case let link? in backEnds
-    where link.description.state == .up && link.isReady && link.isMember(of: request.route.pool) {
-      candidates.append(
-        FallbackPolicy.Candidate(
-          backEnd: link.description.id.rawValue, weight: link.description.registration.weight, load: link.load))
-    }
+    let excluded = request.excluded?.rawValue
+    let pool = request.route.pool
     // Requests that stick are ranked by what they stick by, which all workers do alike and remember nothing for.
-    let chosen = fallback.choose(
-      target: request.route.affinity?.clientKey ?? request.target, among: candidates.span,
-      excluding: request.excluded?.rawValue)
+    let key = request.route.affinity?.clientKey ?? request.target
+    let chosen =
+      fallback.choose(target: key, among: candidates(pool) { $0 == .up }.span, excluding: excluded)
+      // An agent knows its web server better than what was last heard of it: it takes the connection, or refuses it.
+      ?? fallback.choose(target: key, among: candidates(pool) { $0 != .up }.span, excluding: excluded)
     core.responder.decided(
       HandoffID(request.id), chosen.map { .backEnd($0) } ?? .noBackEnd, now: core.now, into: &core.actions)
+  }
+
+  /// The back-ends of a pool that can be reached and whose state is as asked.
+  private func candidates(
+    _ pool: PoolID, _ isAsked: (BackEndState) -> Bool
+  ) -> [FallbackPolicy.Candidate] {
+    backEnds.compactMap { link in
+      guard let link, link.isReady, link.isMember(of: pool), isAsked(link.description.state) else { return nil }
+      return FallbackPolicy.Candidate(
+        backEnd: link.description.id.rawValue, weight: link.description.registration.weight, load: link.load)
+    }
   }
 
   private mutating func handOff(
