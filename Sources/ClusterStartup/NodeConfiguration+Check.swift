@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import BackEndCore
+import ControlProtocol
 import DispatcherCore
 import Distributor
 import Logging
+import Rules
 import Telemetry
 import Wire
 
@@ -137,7 +139,7 @@ private struct SettingCheck {
     let settings = DispatcherSettings(
       policy: value(.policy, .word("policy")) ?? .lard, tLow: value(.tLow, load) ?? 25,
       tHigh: value(.tHigh, load) ?? 65,
-      admission: value(.admission, .admission) ?? .unlimited)
+      admission: value(.admission, .admission) ?? .unlimited, rules: rules())
     if problems.count == before, settings.tLow >= settings.tHigh {
       report(
         values[.tHigh].isEmpty ? .tLow : .tHigh,
@@ -151,8 +153,28 @@ private struct SettingCheck {
     missing(.serverPort)
     return BackEndSettings(
       serverPort: value(.serverPort, .port) ?? 0, handoffPort: value(.handoffPort, .port) ?? 7001,
-      weight: value(.weight, .integer("weight", 1...10_000)) ?? 100, maximumConnections: maximum ?? 100_000,
-      serveMode: value(.serveMode, .word("serve mode")) ?? .auto)
+      weight: value(.weight, .integer("weight", 1...10_000)) ?? 100, pools: pools(),
+      maximumConnections: maximum ?? 100_000, serveMode: value(.serveMode, .word("serve mode")) ?? .auto)
+  }
+
+  mutating func rules() -> [Rule] {
+    guard let value = values[.rules].last else { return [] }
+    do throws(ConfigurationProblems) {
+      return try RulesFile.load(value.text, place: "\(value.source)")
+    } catch {
+      problems += error.all
+      return []
+    }
+  }
+
+  mutating func pools() -> [String] {
+    let pools = list(.pool, .poolName)
+    if pools.count > ControlProtocolLimit.pools {
+      report(
+        .pool, "\(pools.count) pools are more than a node can be in",
+        remedy: "Give at most \(ControlProtocolLimit.pools)")
+    }
+    return pools
   }
 
   mutating func distributorSettings(

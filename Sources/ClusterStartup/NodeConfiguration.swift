@@ -4,6 +4,7 @@ import BackEndCore
 import DispatcherCore
 import Distributor
 import Logging
+import Rules
 import Telemetry
 import Wire
 
@@ -51,6 +52,8 @@ struct DispatcherSettings: Sendable, Hashable {
   var tHigh: UInt32
   /// Connections that the cluster takes at a time; beyond, requests wait for a moment and are then answered with 503.
   var admission: Admission
+  /// What comes before the policy.
+  var rules: [Rule]
 }
 
 /// Policies as options and file write them.
@@ -75,6 +78,8 @@ struct BackEndSettings: Sendable, Hashable {
   var handoffPort: UInt16
   /// Relative to other nodes; 100 is an average one.
   var weight: UInt16
+  /// Names of the pools that it is in.
+  var pools: [String]
   var maximumConnections: UInt32
   var serveMode: ServeMode
 }

@@ -33,13 +33,15 @@ enum RoleLauncher {
     var parameters = DispatcherParameters.with(
       settings.policy.name, thresholds: LARDThresholds(low: settings.tLow, high: settings.tHigh))
     parameters.admission = settings.admission
-    return DispatcherConfiguration(listen: plan.dispatcher, name: plan.nodeName, parameters: parameters)
+    return DispatcherConfiguration(
+      listen: plan.dispatcher, name: plan.nodeName, parameters: parameters, rules: settings.rules)
   }
 
   static func backEnd(_ plan: NodePlan, _ settings: BackEndSettings) -> BackEndConfiguration {
     var configuration = BackEndConfiguration(
       nodeName: plan.nodeName, internalAddress: plan.internalAddress, dispatcher: plan.dispatcher,
       serverPort: settings.serverPort, handoffPort: settings.handoffPort, weight: settings.weight,
+      pools: settings.pools,
       maximumConnections: settings.maximumConnections, workers: plan.workers)
     configuration.serve = settings.serveMode
     return configuration

@@ -19,7 +19,9 @@ enum Setting: String, CaseIterable, Sendable {
   case tLow = "t-low"
   case tHigh = "t-high"
   case admission
+  case rules
   case weight
+  case pool
   case maxConnections = "max-connections"
   case workers
   case queueNumber = "queue-number"
@@ -31,7 +33,7 @@ enum Setting: String, CaseIterable, Sendable {
   case logFormat = "log-format"
 
   /// Takes a sequence in the file, and may be given repeatedly as an option.
-  var isList: Bool { self == .roles || self == .serve }
+  var isList: Bool { self == .roles || self == .serve || self == .pool }
 
   /// As it is written on a command line.
   var option: String {
@@ -48,8 +50,8 @@ enum Setting: String, CaseIterable, Sendable {
   var readers: Set<NodeRole> {
     switch self {
     case .distributorPort, .serve, .queueNumber, .handshake, .packets, .headTimeout: [.distributor]
-    case .serverPort, .handoffPort, .weight, .serveMode: [.backEnd]
-    case .policy, .tLow, .tHigh, .admission: [.dispatcher]
+    case .serverPort, .handoffPort, .weight, .serveMode, .pool: [.backEnd]
+    case .policy, .tLow, .tHigh, .admission, .rules: [.dispatcher]
     case .maxConnections, .workers, .interface: [.distributor, .backEnd]
     default: []
     }

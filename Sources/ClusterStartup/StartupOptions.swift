@@ -84,8 +84,17 @@ struct StartupOptions: ParsableArguments {
         + "unlimited).", valueName: "limit"))
   var admission: String?
 
+  @Option(
+    help: ArgumentHelp(
+      "YAML file of rules that select pools of back-ends or make requests sticky; SIGHUP reads it again.",
+      valueName: "file"))
+  var rules: String?
+
   @Option(help: ArgumentHelp("Capacity of this server node; 100 is an average one (default: 100).", valueName: "n"))
   var weight: String?
+
+  @Option(help: ArgumentHelp("Pool that this server node is in; may be repeated (default: none).", valueName: "name"))
+  var pool: [String] = []
 
   @Option(
     help: ArgumentHelp(
@@ -142,6 +151,7 @@ extension StartupOptions {
       values.append(role.rawValue, for: .roles, from: .option(role.flag))
     }
     for address in serve { values.append(address, for: .serve, from: .option(Setting.serve.option)) }
+    for name in pool { values.append(name, for: .pool, from: .option(Setting.pool.option)) }
     for setting in Setting.allCases {
       if let text = text(of: setting) { values.append(text, for: setting, from: .option(setting.option)) }
     }
@@ -150,7 +160,7 @@ extension StartupOptions {
 
   private func text(of setting: Setting) -> String? {
     switch setting {
-    case .roles, .serve: nil
+    case .roles, .serve, .pool: nil
     case .distributorPort: distributorPort
     case .serverPort: serverPort
     case .dispatcher: dispatcher
@@ -165,6 +175,7 @@ extension StartupOptions {
     case .tLow: tLow
     case .tHigh: tHigh
     case .admission: admission
+    case .rules: rules
     case .weight: weight
     case .maxConnections: maxConnections
     case .workers: workers

@@ -145,7 +145,8 @@ struct ControlLoop: ~Copyable {
           BackEndRegistration(
             address: configuration.internalAddress, mac: network.interface.mac,
             handoffPort: configuration.handoffPort, serverPort: configuration.serverPort,
-            weight: configuration.weight, maximumConnections: UInt32(shared.budget.limit))))
+            weight: configuration.weight, maximumConnections: UInt32(shared.budget.limit),
+            pools: configuration.pools)))
       account.connectionEstablished(loadTotals())
       nextReport = now
     case .message(.clusterView(let view)):

@@ -2,10 +2,12 @@
 
 import ControlChannel
 import ControlProtocol
+import Rules
 
 /// What a worker knows of one back-end, and its control connection to it.
 struct BackEndLink {
-  var description: BackEndDescription
+  private(set) var description: BackEndDescription
+  private var pools: [PoolID]
   var dialer: Dialer
   /// The back-end is this node: packets go up the local stack instead of out again.
   var isLocal: Bool
@@ -16,5 +18,19 @@ struct BackEndLink {
   /// Since when the control connection is down while connections may live on there, in nanoseconds.
   var lostAt: UInt64?
 
+  init(description: BackEndDescription, dialer: Dialer, isLocal: Bool) {
+    self.description = description
+    self.dialer = dialer
+    self.isLocal = isLocal
+    pools = description.registration.pools.map { PoolID($0) }
+  }
+
   var isReady: Bool { dialer.connection != nil }
+
+  func isMember(of pool: PoolID) -> Bool { pool == .every || pools.contains(pool) }
+
+  mutating func update(_ description: BackEndDescription) {
+    self.description = description
+    pools = description.registration.pools.map { PoolID($0) }
+  }
 }

@@ -7,6 +7,7 @@ import ForwardingPlane
 import Handoff
 import LinuxKernel
 import Logging
+import Rules
 import Telemetry
 import Wire
 
@@ -19,11 +20,10 @@ extension DistributorWorker {
       index += 1
       switch action {
       case .transmit(let range): transmits.append(range)
-      case .decide(let id, let target, let client, let excluded):
+      case .decide(let id, let target, let route, let excluded):
         statistics.decisionsWanted += 1
         wantDecision(
-          DecisionRequest(
-            id: id.rawValue, target: target, excluded: excluded.map { BackEndID($0) }, client: client))
+          DecisionRequest(id: id.rawValue, target: target, route: route, excluded: excluded.map { BackEndID($0) }))
       case .handOff(let id, let backEnd, let snapshot, let request):
         handOff(id, to: backEnd, snapshot, request)
       case .flowEstablished(let id, let flow, let clientInitialSequence, let backEnd, let requestedAt):
@@ -67,18 +67,23 @@ extension DistributorWorker {
   mutating func decideLocally(_ request: DecisionRequest) {
     statistics.decisionsLocal += 1
     let excluded = request.excluded?.rawValue
+    let pool = request.route.pool
+    // Requests that stick are ranked by what they stick by, which all workers do alike and remember nothing for.
+    let key = request.route.affinity?.clientKey ?? request.target
     let chosen =
-      fallback.choose(target: request.target, among: candidates { $0 == .up }.span, excluding: excluded)
+      fallback.choose(target: key, among: candidates(pool) { $0 == .up }.span, excluding: excluded)
       // An agent knows its web server better than what was last heard of it: it takes the connection, or refuses it.
-      ?? fallback.choose(target: request.target, among: candidates { $0 != .up }.span, excluding: excluded)
+      ?? fallback.choose(target: key, among: candidates(pool) { $0 != .up }.span, excluding: excluded)
     core.responder.decided(
       HandoffID(request.id), chosen.map { .backEnd($0) } ?? .noBackEnd, now: core.now, into: &core.actions)
   }
 
-  /// The back-ends that can be reached and whose state is as asked.
-  private func candidates(_ isAsked: (BackEndState) -> Bool) -> [FallbackPolicy.Candidate] {
+  /// The back-ends of a pool that can be reached and whose state is as asked.
+  private func candidates(
+    _ pool: PoolID, _ isAsked: (BackEndState) -> Bool
+  ) -> [FallbackPolicy.Candidate] {
     backEnds.compactMap { link in
-      guard let link, link.isReady, isAsked(link.description.state) else { return nil }
+      guard let link, link.isReady, link.isMember(of: pool), isAsked(link.description.state) else { return nil }
       return FallbackPolicy.Candidate(
         backEnd: link.description.id.rawValue, weight: link.description.registration.weight, load: link.load)
     }

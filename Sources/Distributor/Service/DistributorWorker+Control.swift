@@ -68,6 +68,7 @@ extension DistributorWorker {
       for answer in answers { decided(answer, wanted: decisions.asked[answer.id]) }
       decisions.answered(answers)
     case .message(.clusterView(let view)): apply(view)
+    case .message(.rules(let rules)): core.responder.setRules(rules)
     case .message: break
     case .refused(let reason): logger.error("the dispatcher refuses this node", metadata: ["reason": "\(reason)"])
     case .lost(let error, let wasEstablished):
@@ -101,7 +102,7 @@ extension DistributorWorker {
       while backEnds.count <= number { backEnds.append(nil) }
       let endpoint = Endpoint(description.registration.address, description.registration.handoffPort)
       if var link = backEnds[number], link.dialer.endpoint == endpoint, link.description.name == description.name {
-        link.description = description
+        link.update(description)
         backEnds[number] = link
       } else {
         // A restarted dispatcher may give the numbers anew. Connections at the agent that had this one live on in the flow
