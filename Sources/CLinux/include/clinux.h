@@ -66,3 +66,11 @@ static inline int clinux_spawn_close_from(posix_spawn_file_actions_t *actions, i
 }
 static inline int clinux_pidfd_open(int pid) { return (int)syscall(434 /* SYS_pidfd_open */, pid, 0); }
 static inline int clinux_memfd_create(const char *name) { return (int)syscall(SYS_memfd_create, name, 1 /* MFD_CLOEXEC */); }
+// For timing finer than a millisecond: waits with a timespec (Linux 5.11), and a thread's timer slack.
+static inline int clinux_epoll_pwait2(int fd, struct epoll_event *events, int count, long seconds, long nanoseconds) {
+  const long timeout[2] = {seconds, nanoseconds};
+  return (int)syscall(441 /* SYS_epoll_pwait2 */, fd, events, count, timeout, (void *)0, 0);
+}
+static inline int clinux_set_timer_slack(unsigned long nanoseconds) {
+  return prctl(PR_SET_TIMERSLACK, nanoseconds, 0, 0, 0);
+}
