@@ -66,16 +66,22 @@ extension DistributorWorker {
 
   mutating func decideLocally(_ request: DecisionRequest) {
     statistics.decisionsLocal += 1
-    var candidates: [FallbackPolicy.Candidate] = []
-    for case let link? in backEnds where link.description.state == .up && link.isReady {
-      candidates.append(
-        FallbackPolicy.Candidate(
-          backEnd: link.description.id.rawValue, weight: link.description.registration.weight, load: link.load))
-    }
-    let chosen = fallback.choose(
-      target: request.target, among: candidates.span, excluding: request.excluded?.rawValue)
+    let excluded = request.excluded?.rawValue
+    let chosen =
+      fallback.choose(target: request.target, among: candidates { $0 == .up }.span, excluding: excluded)
+      // An agent knows its web server better than what was last heard of it: it takes the connection, or refuses it.
+      ?? fallback.choose(target: request.target, among: candidates { $0 != .up }.span, excluding: excluded)
     core.responder.decided(
       HandoffID(request.id), chosen.map { .backEnd($0) } ?? .noBackEnd, now: core.now, into: &core.actions)
+  }
+
+  /// The back-ends that can be reached and whose state is as asked.
+  private func candidates(_ isAsked: (BackEndState) -> Bool) -> [FallbackPolicy.Candidate] {
+    backEnds.compactMap { link in
+      guard let link, link.isReady, isAsked(link.description.state) else { return nil }
+      return FallbackPolicy.Candidate(
+        backEnd: link.description.id.rawValue, weight: link.description.registration.weight, load: link.load)
+    }
   }
 
   private mutating func handOff(

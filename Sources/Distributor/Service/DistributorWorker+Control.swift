@@ -65,8 +65,8 @@ extension DistributorWorker {
       logger.info("dispatcher connected", metadata: ["dispatcher": "\(peer.name)", "worker": "\(index)"])
       connection.send(.registerDistributor(DistributorRegistration(services: configuration.services)))
     case .message(.decisions(let answers)):
+      for answer in answers { decided(answer, wanted: decisions.asked[answer.id]) }
       decisions.answered(answers)
-      for answer in answers { decided(answer) }
     case .message(.clusterView(let view)): apply(view)
     case .message: break
     case .refused(let reason): logger.error("the dispatcher refuses this node", metadata: ["reason": "\(reason)"])
@@ -80,11 +80,14 @@ extension DistributorWorker {
     }
   }
 
-  private mutating func decided(_ decision: Decision) {
+  private mutating func decided(_ decision: Decision, wanted request: DecisionRequest?) {
     let outcome: DecisionOutcome
     switch decision.outcome {
     case .assigned(let backEnd): outcome = .backEnd(backEnd.rawValue)
-    case .noBackEnd: outcome = .noBackEnd
+    case .noBackEnd:
+      // A dispatcher that has just come back may hear of the back-ends later than of the distributors.
+      if let request { return decideLocally(request) }
+      outcome = .noBackEnd
     case .overloaded: outcome = .overloaded
     }
     core.responder.decided(HandoffID(decision.id), outcome, now: core.now, into: &core.actions)
