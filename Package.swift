@@ -69,7 +69,8 @@ let package = Package(
     .target(
       name: "LinuxKernel", dependencies: ["CLinux", "Clibmnl", "Clibnetfilter_queue", "Wire"], swiftSettings: strict),
     .target(
-      name: "ForwardingPlane", dependencies: ["CForwardingPlane", "Clibbpf", "Handoff", "LinuxKernel", "Wire"],
+      name: "ForwardingPlane",
+      dependencies: ["CForwardingPlane", "CLinux", "Clibbpf", "Handoff", "LinuxKernel", "Wire"],
       exclude: ["BPF"], swiftSettings: strict, plugins: ["CompileBPF"]),
     .target(name: "Telemetry", dependencies: ["LinuxKernel", "Wire", logging, flyingFox], swiftSettings: strict),
     .target(
@@ -133,7 +134,8 @@ let package = Package(
     .testTarget(
       name: "ForwardingPlaneTests",
       dependencies: [
-        "ForwardingPlane", "CForwardingPlane", "Clibbpf", "CLinux", "Handoff", "LinuxKernel", "Wire", "Lab",
+        "ForwardingPlane", "CForwardingPlane", "Clibbpf", "CLinux", "DistributorCore", "Handoff", "LinuxKernel", "Wire",
+        "Lab",
       ],
       swiftSettings: strict),
     .testTarget(

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import DispatcherCore
+import Distributor
 import Logging
 import Telemetry
 import Wire
@@ -158,7 +159,8 @@ private struct SettingCheck {
     let settings = DistributorSettings(
       port: value(.distributorPort, .port) ?? 0, serve: serve,
       queueNumber: value(.queueNumber, .integer("queue number", 0...65_535)) ?? 0,
-      maximumFlows: maximum ?? 262_144,
+      handshake: value(.handshake, .word("handshake mode")) ?? .auto,
+      packets: value(.packets, .word("packet path")) ?? .auto, maximumFlows: maximum ?? 262_144,
       headTimeout: UInt64((value(.headTimeout, .seconds(0.1...3_600)) ?? 10) * 1e9))
     if Int(settings.queueNumber) + (workers ?? 1) > 65_536 {
       report(

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import DispatcherCore
+import Distributor
 import Logging
 import Telemetry
 import Wire
@@ -81,6 +82,8 @@ struct DistributorSettings: Sendable, Hashable {
   /// Empty: the addresses of the interface that are not the internal one.
   var serve: [IPAddress]
   var queueNumber: UInt16
+  var handshake: HandshakeMode
+  var packets: PacketPath
   /// Handed-off connections at a time.
   var maximumFlows: UInt32
   /// Nanoseconds.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import DispatcherCore
+import Distributor
 import Wire
 
 extension NodePlan {
@@ -29,6 +30,7 @@ extension NodePlan {
       lines.append("serves           \(services.map { "\($0)" }.joined(separator: ", "))")
       let last = Int(distributor.queueNumber) + workers - 1
       lines.append("workers          \(workers), queues \(distributor.queueNumber) to \(last)")
+      lines.append("handshake        \(distributor.handshake.rawValue), packets by \(distributor.packets.rawValue)")
       lines.append("flows            at most \(distributor.maximumFlows)")
       lines.append("head timeout     \(seconds(Double(distributor.headTimeout) / 1e9))")
     }

@@ -48,7 +48,7 @@ enum RoleLauncher {
       nodeName: plan.nodeName, internalAddress: plan.internalAddress, interface: plan.interface,
       services: plan.services, dispatcher: plan.dispatcher, workers: plan.workers, firstQueue: settings.queueNumber,
       maximumFlows: Int(settings.maximumFlows), headTimeout: settings.headTimeout,
-      instance: .random(in: .min ... .max))
+      handshake: settings.handshake, packets: settings.packets, instance: .random(in: .min ... .max))
   }
 }
 

@@ -22,6 +22,8 @@ enum Setting: String, CaseIterable, Sendable {
   case maxConnections = "max-connections"
   case workers
   case queueNumber = "queue-number"
+  case handshake
+  case packets
   case headTimeout = "head-timeout"
   case drainSeconds = "drain-seconds"
   case logLevel = "log-level"
@@ -44,7 +46,7 @@ enum Setting: String, CaseIterable, Sendable {
   /// The roles that read it; empty when the process itself does.
   var readers: Set<NodeRole> {
     switch self {
-    case .distributorPort, .serve, .queueNumber, .headTimeout: [.distributor]
+    case .distributorPort, .serve, .queueNumber, .handshake, .packets, .headTimeout: [.distributor]
     case .serverPort, .handoffPort, .weight: [.backEnd]
     case .policy, .tLow, .tHigh, .admission: [.dispatcher]
     case .maxConnections, .workers, .interface: [.distributor, .backEnd]

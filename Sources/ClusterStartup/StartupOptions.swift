@@ -95,6 +95,18 @@ struct StartupOptions: ParsableArguments {
   var queueNumber: String?
 
   @Option(
+    help: ArgumentHelp(
+      "Who answers handshakes: kernel (BPF), user, or auto for kernel where it can (default: auto).",
+      valueName: "mode"))
+  var handshake: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "How packets come to user space: ring (BPF), queue (NFQUEUE), or auto for ring where it can (default: auto).",
+      valueName: "path"))
+  var packets: String?
+
+  @Option(
     help: ArgumentHelp("Time for a client to send a whole request head (default: 10).", valueName: "seconds"))
   var headTimeout: String?
 
@@ -150,6 +162,8 @@ extension StartupOptions {
     case .maxConnections: maxConnections
     case .workers: workers
     case .queueNumber: queueNumber
+    case .handshake: handshake
+    case .packets: packets
     case .headTimeout: headTimeout
     case .drainSeconds: drainSeconds
     case .logLevel: logLevel

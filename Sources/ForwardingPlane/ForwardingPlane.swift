@@ -49,6 +49,8 @@ public struct ForwardingPlane: ~Copyable, Sendable {
   private let hook: TrafficHook
   let stateMap: SharedDescriptor
   private let services: ServiceSet
+  /// How handshakes are answered and packets come to user space.
+  public let handshake: HandshakeTable
   private let counterArray: CounterArray
   private let createdQdisc: Bool
 
@@ -111,7 +113,9 @@ public struct ForwardingPlane: ~Copyable, Sendable {
     }
     return ForwardingPlane(
       flows: table, adoption: adoption, configuration: configuration, program: loaded.program, programID: programID,
-      hook: hook, stateMap: loaded.maps.state, services: ServiceSet(map: loaded.maps.services), counterArray: counters,
+      hook: hook, stateMap: loaded.maps.state, services: ServiceSet(map: loaded.maps.services),
+      handshake: HandshakeTable(
+        handshake: loaded.maps.handshake, alive: loaded.maps.alive, rings: loaded.maps.rings), counterArray: counters,
       createdQdisc: created || createdBefore)
   }
 

@@ -66,3 +66,9 @@ static inline int clinux_spawn_close_from(posix_spawn_file_actions_t *actions, i
 }
 static inline int clinux_pidfd_open(int pid) { return (int)syscall(434 /* SYS_pidfd_open */, pid, 0); }
 static inline int clinux_memfd_create(const char *name) { return (int)syscall(SYS_memfd_create, name, 1 /* MFD_CLOEXEC */); }
+// Words that the kernel writes or reads at the same time (BPF ring buffers).
+static inline unsigned long clinux_load_acquire(const unsigned long *word) { return __atomic_load_n(word, __ATOMIC_ACQUIRE); }
+static inline unsigned int clinux_load_acquire_32(const unsigned int *word) { return __atomic_load_n(word, __ATOMIC_ACQUIRE); }
+static inline void clinux_store_release(unsigned long *word, unsigned long value) {
+  __atomic_store_n(word, value, __ATOMIC_RELEASE);
+}

@@ -9,6 +9,10 @@ import Telemetry
 /// What the workers of one distributor and the thread that started them share.
 final class DistributorShared: Sendable {
   let flowTable: FlowTable
+  let handshake: HandshakeTable
+  /// The present secrets; worker 0 rotates them.
+  let keys: Published<HandshakeKeys>
+  let answersInKernel: Bool
   let wakeUps: [WakeUp]
   /// Set when the role is asked to end: the time at which it ends whatever is still open.
   let drainDeadline = Published<UInt64?>(nil)
@@ -17,8 +21,13 @@ final class DistributorShared: Sendable {
   let statistics: [Published<DistributorStatistics>]
   private let dispatcherReady: Mutex<[Bool]>
 
-  init(flowTable: FlowTable, workers: Int) throws(SystemError) {
+  init(
+    flowTable: FlowTable, handshake: HandshakeTable, keys: HandshakeKeys, answersInKernel: Bool, workers: Int
+  ) throws(SystemError) {
     self.flowTable = flowTable
+    self.handshake = handshake
+    self.keys = Published(keys)
+    self.answersInKernel = answersInKernel
     var wakeUps: [WakeUp] = []
     for _ in 0..<workers { wakeUps.append(try WakeUp()) }
     self.wakeUps = wakeUps

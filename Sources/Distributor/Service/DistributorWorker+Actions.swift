@@ -139,7 +139,7 @@ extension DistributorWorker {
   /// table, or by an earlier process. Only a flow that nobody knows is refused.
   private mutating func forwardOrRefuse(_ range: Range<Int>) {
     let packet = Array(core.actions.bytes[range])
-    if let parsed = try? TCPSegment.parse(packet.span, verifyingChecksums: false) {
+    if let parsed = try? TCPSegment.parse(packet.span, checksums: .ignored) {
       let flow = FlowTuple(client: parsed.segment.source, service: parsed.segment.destination)
       if let entry = shared.flowTable.lookup(flow) {
         deliver(range, to: entry.backEnd)
