@@ -91,7 +91,10 @@ let package = Package(
       ],
       path: "Sources/Distributor/Service", swiftSettings: strict),
     .target(
-      name: "BackEnd", dependencies: ["BackEndCore", "ControlChannel", "LinuxKernel", "Telemetry", logging],
+      name: "BackEnd",
+      dependencies: [
+        "BackEndCore", "ControlChannel", "ForwardingPlane", "LinuxKernel", "Telemetry", "Wire", logging,
+      ],
       path: "Sources/BackEnd/Service", swiftSettings: strict),
     .executableTarget(
       name: "ClusterStartup",

@@ -74,6 +74,7 @@ struct BackEndSettings: Sendable, Hashable {
   var handoffPort: UInt16
   /// Relative to other nodes; 100 is an average one.
   var weight: UInt16
+  var tunnel: TunnelMode
   var maximumConnections: UInt32
 }
 
@@ -84,6 +85,7 @@ struct DistributorSettings: Sendable, Hashable {
   var queueNumber: UInt16
   var handshake: HandshakeMode
   var packets: PacketPath
+  var tunnel: TunnelMode
   /// Handed-off connections at a time.
   var maximumFlows: UInt32
   /// Nanoseconds.

@@ -24,6 +24,7 @@ enum Setting: String, CaseIterable, Sendable {
   case queueNumber = "queue-number"
   case handshake
   case packets
+  case tunnel
   case headTimeout = "head-timeout"
   case drainSeconds = "drain-seconds"
   case logLevel = "log-level"
@@ -49,7 +50,7 @@ enum Setting: String, CaseIterable, Sendable {
     case .distributorPort, .serve, .queueNumber, .handshake, .packets, .headTimeout: [.distributor]
     case .serverPort, .handoffPort, .weight: [.backEnd]
     case .policy, .tLow, .tHigh, .admission: [.dispatcher]
-    case .maxConnections, .workers, .interface: [.distributor, .backEnd]
+    case .maxConnections, .workers, .interface, .tunnel: [.distributor, .backEnd]
     default: []
     }
   }

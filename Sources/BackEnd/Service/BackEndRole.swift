@@ -2,6 +2,7 @@
 
 import BackEndCore
 import ControlProtocol
+import ForwardingPlane
 import Glibc
 import LinuxKernel
 public import Logging
@@ -72,6 +73,7 @@ final class AgentShared: Sendable {
   let mailboxes: [LoopMailbox]
   let signal: ControlSignal
   let status = Published(AgentStatus())
+  let tunnelCounters = Published<TunnelCounterArray?>(nil)
   let stop = StopRequest()
   let budget: ConnectionBudget
   /// A thread has ended, asked or not.

@@ -2,13 +2,14 @@
 
 import ControlChannel
 import ControlProtocol
+import ForwardingPlane
 
 /// What a worker knows of one back-end, and its control connection to it.
 struct BackEndLink {
   var description: BackEndDescription
   var dialer: Dialer
-  /// The back-end is this node: packets go up the local stack instead of out again.
-  var isLocal: Bool
+  /// How clients' packets get there; nil while no way is known.
+  var reach: FlowEntry.Action?
   /// Handoffs that this worker gave to it and that have not ended.
   var load: UInt32 = 0
   /// `Hello.instance` of the agent that took the connections counted in `load`.
