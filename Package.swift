@@ -95,7 +95,9 @@ let package = Package(
       path: "Sources/Distributor/Service", swiftSettings: strict),
     .target(
       name: "BackEnd",
-      dependencies: ["BackEndCore", "ControlChannel", "ForwardingPlane", "LinuxKernel", "Telemetry", logging],
+      dependencies: [
+        "BackEndCore", "ControlChannel", "ForwardingPlane", "LinuxKernel", "Telemetry", "Wire", logging,
+      ],
       path: "Sources/BackEnd/Service", swiftSettings: strict),
     .executableTarget(
       name: "ClusterStartup",

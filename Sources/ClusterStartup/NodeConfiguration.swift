@@ -80,6 +80,7 @@ struct BackEndSettings: Sendable, Hashable {
   var weight: UInt16
   /// Names of the pools that it is in.
   var pools: [String]
+  var tunnel: TunnelMode
   var maximumConnections: UInt32
   var serveMode: ServeMode
 }
@@ -91,6 +92,7 @@ struct DistributorSettings: Sendable, Hashable {
   var queueNumber: UInt16
   var handshake: HandshakeMode
   var packets: PacketPath
+  var tunnel: TunnelMode
   /// Handed-off connections at a time.
   var maximumFlows: UInt32
   /// Nanoseconds.

@@ -35,6 +35,7 @@ extension NodePlan {
       let last = Int(distributor.queueNumber) + workers - 1
       lines.append("workers          \(workers), queues \(distributor.queueNumber) to \(last)")
       lines.append("handshake        \(distributor.handshake.rawValue), packets by \(distributor.packets.rawValue)")
+      lines.append("tunnels          \(distributor.tunnel.rawValue)")
       lines.append("flows            at most \(distributor.maximumFlows)")
       lines.append("head timeout     \(seconds(Double(distributor.headTimeout) / 1e9))")
     }

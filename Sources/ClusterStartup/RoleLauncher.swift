@@ -44,6 +44,7 @@ enum RoleLauncher {
       pools: settings.pools,
       maximumConnections: settings.maximumConnections, workers: plan.workers)
     configuration.serve = settings.serveMode
+    configuration.acceptsTunnels = settings.tunnel != .never
     return configuration
   }
 
@@ -52,7 +53,8 @@ enum RoleLauncher {
       nodeName: plan.nodeName, internalAddress: plan.internalAddress, interface: plan.interface,
       services: plan.services, dispatcher: plan.dispatcher, workers: plan.workers, firstQueue: settings.queueNumber,
       maximumFlows: Int(settings.maximumFlows), headTimeout: settings.headTimeout,
-      handshake: settings.handshake, packets: settings.packets, instance: .random(in: .min ... .max))
+      handshake: settings.handshake, packets: settings.packets, tunnel: settings.tunnel,
+      instance: .random(in: .min ... .max))
   }
 }
 

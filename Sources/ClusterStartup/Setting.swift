@@ -27,6 +27,7 @@ enum Setting: String, CaseIterable, Sendable {
   case queueNumber = "queue-number"
   case handshake
   case packets
+  case tunnel
   case headTimeout = "head-timeout"
   case drainSeconds = "drain-seconds"
   case logLevel = "log-level"
@@ -52,7 +53,7 @@ enum Setting: String, CaseIterable, Sendable {
     case .distributorPort, .serve, .queueNumber, .handshake, .packets, .headTimeout: [.distributor]
     case .serverPort, .handoffPort, .weight, .serveMode, .pool: [.backEnd]
     case .policy, .tLow, .tHigh, .admission, .rules: [.dispatcher]
-    case .maxConnections, .workers, .interface: [.distributor, .backEnd]
+    case .maxConnections, .workers, .interface, .tunnel: [.distributor, .backEnd]
     default: []
     }
   }

@@ -122,6 +122,12 @@ struct StartupOptions: ParsableArguments {
   var packets: String?
 
   @Option(
+    help: ArgumentHelp(
+      "Tunnels to server nodes: always, never, or auto for those that are no neighbours of the distributor (default: auto).",
+      valueName: "mode"))
+  var tunnel: String?
+
+  @Option(
     help: ArgumentHelp("Time for a client to send a whole request head (default: 10).", valueName: "seconds"))
   var headTimeout: String?
 
@@ -182,6 +188,7 @@ extension StartupOptions {
     case .queueNumber: queueNumber
     case .handshake: handshake
     case .packets: packets
+    case .tunnel: tunnel
     case .headTimeout: headTimeout
     case .drainSeconds: drainSeconds
     case .logLevel: logLevel

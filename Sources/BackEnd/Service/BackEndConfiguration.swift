@@ -28,6 +28,8 @@ public struct BackEndConfiguration: Sendable {
   public var serve: ServeMode
   /// Event loops; 0 is one for each core.
   public var workers: Int
+  /// Distributors on other networks may send clients' packets through tunnels.
+  public var acceptsTunnels: Bool
   /// Time for the web server to accept a connection, in nanoseconds.
   public var connectTimeout: UInt64
   /// A relayed connection on which nothing moves for this long is ended with a reset, in nanoseconds.
@@ -59,6 +61,7 @@ public struct BackEndConfiguration: Sendable {
     self.maximumConnections = maximumConnections
     self.workers = workers
     serve = .auto
+    acceptsTunnels = true
     connectTimeout = 1_500_000_000
     idleTimeout = 3_600_000_000_000
     halfClosedTimeout = 60_000_000_000

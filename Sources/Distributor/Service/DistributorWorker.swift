@@ -22,6 +22,7 @@ struct DistributorWorker: ~Copyable {
   var source: PacketSource
   var sender: RawPacketSender
   let packetSocket: PacketSocket
+  let tunnelSocket: DatagramSocket
   var core: PacketCore
 
   let dispatcher: Dialer
@@ -52,6 +53,7 @@ struct DistributorWorker: ~Copyable {
     let now = MonotonicTime.now()
     let epoll = try Epoll()
     let sender = try RawPacketSender()
+    let tunnelSocket = try DatagramSocket(from: configuration.internalAddress)
     let checksums = source.checksums
     try epoll.add(shared.wakeUps[index].raw, .read, token: DistributorWorker.wakeToken)
     try epoll.add(source.descriptor, .read, token: DistributorWorker.queueToken)
@@ -63,8 +65,10 @@ struct DistributorWorker: ~Copyable {
     self.source = source
     self.sender = sender
     self.packetSocket = packetSocket
+    self.tunnelSocket = tunnelSocket
     var limits = ResponderConfiguration(targetKey: TargetHash.key)
     limits.headTimeout = configuration.headTimeout
+    limits.leaveRoom(for: configuration)
     limits.handshakeInKernel = shared.answersInKernel
     limits.checksums = checksums
     // Longer than it takes to notice that the dispatcher is dead: such requests are decided locally, not refused.
