@@ -46,7 +46,7 @@ extension DistributorWorker {
   private mutating func transmit() {
     // The local shares the arena's storage and is gone before the arena is written again.
     let (ranges, bytes) = (transmits, core.actions.bytes)
-    let sent = sender.send(ranges.span, of: bytes.span)
+    let sent = delivery.sender.send(ranges.span, of: bytes.span)
     statistics.packetsSent += UInt64(sent)
     statistics.packetsNotSent += UInt64(ranges.count - sent)
   }
@@ -120,13 +120,9 @@ extension DistributorWorker {
     guard let link = link(backEnd) else { return }
     statistics.packetsDelivered += 1
     let bytes = core.actions.bytes
-    if link.isLocal {
-      let only = [range]
-      _ = sender.send(only.span, of: bytes.span)
-    } else {
-      // A packet that the interface does not take is lost as on any link: the client repeats it.
-      _ = try? packetSocket.send(bytes.span.extracting(range), to: link.description.registration.mac)
-    }
+    let mac = link.description.registration.mac
+    let isLocal = link.isLocal
+    delivery.send(bytes.span.extracting(range), to: isLocal ? nil : mac)
   }
 
   /// A segment that the responder does not know: its flow may have been entered after the packet passed the kernel's

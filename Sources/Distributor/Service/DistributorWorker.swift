@@ -20,8 +20,7 @@ struct DistributorWorker: ~Copyable {
 
   var epoll: Epoll
   var source: PacketSource
-  var sender: RawPacketSender
-  let packetSocket: PacketSocket
+  var delivery: Delivery
   var core: PacketCore
 
   let dispatcher: Dialer
@@ -61,8 +60,7 @@ struct DistributorWorker: ~Copyable {
     self.logger = logger
     self.epoll = epoll
     self.source = source
-    self.sender = sender
-    self.packetSocket = packetSocket
+    delivery = Delivery(sender: sender, packetSocket: packetSocket, splits: checksums == .rightOrOpen)
     var limits = ResponderConfiguration(targetKey: TargetHash.key)
     limits.headTimeout = configuration.headTimeout
     limits.handshakeInKernel = shared.answersInKernel

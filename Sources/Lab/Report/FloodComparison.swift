@@ -41,10 +41,9 @@ public struct FloodComparison: Sendable {
     let attacker = try cluster.fabric.attach("attacker", addresses: [LabAddresses.client(250)])
     // Answers to sources that nobody has: thrown away at the first place.
     try attacker.run(["tc", "qdisc", "add", "dev", "eth0", "clsact"]).checked()
-    try attacker.run([
-      "tc", "filter", "add", "dev", "eth0", "ingress", "protocol", "ip", "u32", "match", "ip", "dst", "198.18.0.0/15",
-      "action", "drop",
-    ]).checked()
+    try attacker.run(
+      ["tc", "filter", "add", "dev", "eth0", "ingress", "pref", "1", "bpf", "da", "bytecode", FloodComparison.drop(30)]
+    ).checked()
     var rows: [Row] = []
     for round in 0..<rounds {
       for step in Kind.allCases.indices {
@@ -65,10 +64,10 @@ public struct FloodComparison: Sendable {
     _ workload: Comparison.Workload, _ number: Int
   ) throws(LabError) -> Row {
     // Before the distributor's own program at the same hook.
-    let rule = ["dev", "eth0", "ingress", "pref", "1", "protocol", "ip"]
+    let rule = ["dev", "eth0", "ingress", "pref", "1"]
     if kind == .dropped {
       try front.namespace.run(
-        ["tc", "filter", "add"] + rule + ["u32", "match", "ip", "src", "198.18.0.0/15", "action", "drop"]
+        ["tc", "filter", "add"] + rule + ["bpf", "da", "bytecode", FloodComparison.drop(26)]
       ).checked()
     }
     var flood: LabProcess?
@@ -98,6 +97,13 @@ public struct FloodComparison: Sendable {
       kind: kind, requestsPerSecond: Double(result.requests) / max(result.seconds, 0.001), errors: result.errors,
       floodPerSecond: perSecond, answersPerSecond: answered / max(result.seconds, 0.001),
       residentBytes: try cluster.metrics(of: front)["process_resident_memory_bytes"])
+  }
+
+  /// Classic BPF that drops IPv4 frames with an address of the flood at `offset` and has no opinion of others.
+  private static func drop(_ offset: Int) -> String {
+    let (shot, unspecified) = (2, UInt32.max)
+    return "7,40 0 0 12,21 0 4 2048,32 0 0 \(offset),84 0 0 \(UInt32(0xfffe_0000)),21 0 1 \(SynFlood.sources),"
+      + "6 0 0 \(shot),6 0 0 \(unspecified)"
   }
 
   private func answers(_ cluster: Cluster, _ front: ClusterNode) throws(LabError) -> Double {
