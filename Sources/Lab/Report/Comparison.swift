@@ -26,6 +26,19 @@ public struct Comparison: Sendable {
     }
 
     var folder: String { "/bench-\(size)" }
+
+    func writePages(of cluster: Cluster) throws(LabError) {
+      let folder = cluster.documentRoot + folder
+      try Folder.create(folder)
+      let body = Array(repeating: UInt8(0x61), count: size)
+      for page in 1...pages {
+        do {
+          try FileAccess.write(body, to: "\(folder)/\(page).bin")
+        } catch {
+          throw LabError("cannot write \(folder): \(error)")
+        }
+      }
+    }
   }
 
   public static let workloads = [
@@ -87,18 +100,7 @@ public struct Comparison: Sendable {
     plan.policy = policy
     plan.logLevel = "warning"
     let cluster = try Cluster.start(plan, site: Site.generate(seed: 1, pages: 10))
-    for workload in chosen {
-      let folder = cluster.documentRoot + workload.folder
-      try Folder.create(folder)
-      let body = Array(repeating: UInt8(0x61), count: workload.size)
-      for page in 1...workload.pages {
-        do {
-          try FileAccess.write(body, to: "\(folder)/\(page).bin")
-        } catch {
-          throw LabError("cannot write \(folder): \(error)")
-        }
-      }
-    }
+    for workload in chosen { try workload.writePages(of: cluster) }
     return cluster
   }
 
