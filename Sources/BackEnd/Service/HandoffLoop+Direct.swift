@@ -57,9 +57,7 @@ extension HandoffLoop {
 
   /// Reads what the kernel has told of this loop's connections. No system call.
   mutating func drainEvents(_ direct: DirectInstaller) {
-    var any = false
     while let event = direct.ring.next() {
-      any = true
       let token = LoopToken(rawValue: event.token)
       // The end of a connection that was given up before.
       guard isLive(token) else { continue }
@@ -74,7 +72,6 @@ extension HandoffLoop {
         retire(token.index, RelayEnd(lastState: state, error: error), countsEnded: true)
       }
     }
-    if any { direct.ring.release() }
   }
 
   private mutating func completeDirect(_ index: Int) {
