@@ -2,7 +2,9 @@
 
 import BackEndCore
 import DispatcherCore
+import Distributor
 import Logging
+import Rules
 import Telemetry
 import Wire
 
@@ -50,6 +52,8 @@ struct DispatcherSettings: Sendable, Hashable {
   var tHigh: UInt32
   /// Connections that the cluster takes at a time; beyond, requests wait for a moment and are then answered with 503.
   var admission: Admission
+  /// What comes before the policy.
+  var rules: [Rule]
 }
 
 /// Policies as options and file write them.
@@ -74,6 +78,9 @@ struct BackEndSettings: Sendable, Hashable {
   var handoffPort: UInt16
   /// Relative to other nodes; 100 is an average one.
   var weight: UInt16
+  /// Names of the pools that it is in.
+  var pools: [String]
+  var tunnel: TunnelMode
   var maximumConnections: UInt32
   var serveMode: ServeMode
 }
@@ -83,6 +90,9 @@ struct DistributorSettings: Sendable, Hashable {
   /// Empty: the addresses of the interface that are not the internal one.
   var serve: [IPAddress]
   var queueNumber: UInt16
+  var handshake: HandshakeMode
+  var packets: PacketPath
+  var tunnel: TunnelMode
   /// Handed-off connections at a time.
   var maximumFlows: UInt32
   /// Nanoseconds.

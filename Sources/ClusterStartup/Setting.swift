@@ -19,17 +19,22 @@ enum Setting: String, CaseIterable, Sendable {
   case tLow = "t-low"
   case tHigh = "t-high"
   case admission
+  case rules
   case weight
+  case pool
   case maxConnections = "max-connections"
   case workers
   case queueNumber = "queue-number"
+  case handshake
+  case packets
+  case tunnel
   case headTimeout = "head-timeout"
   case drainSeconds = "drain-seconds"
   case logLevel = "log-level"
   case logFormat = "log-format"
 
   /// Takes a sequence in the file, and may be given repeatedly as an option.
-  var isList: Bool { self == .roles || self == .serve }
+  var isList: Bool { self == .roles || self == .serve || self == .pool }
 
   /// As it is written on a command line.
   var option: String {
@@ -45,10 +50,10 @@ enum Setting: String, CaseIterable, Sendable {
   /// The roles that read it; empty when the process itself does.
   var readers: Set<NodeRole> {
     switch self {
-    case .distributorPort, .serve, .queueNumber, .headTimeout: [.distributor]
-    case .serverPort, .handoffPort, .weight, .serveMode: [.backEnd]
-    case .policy, .tLow, .tHigh, .admission: [.dispatcher]
-    case .maxConnections, .workers, .interface: [.distributor, .backEnd]
+    case .distributorPort, .serve, .queueNumber, .handshake, .packets, .headTimeout: [.distributor]
+    case .serverPort, .handoffPort, .weight, .serveMode, .pool: [.backEnd]
+    case .policy, .tLow, .tHigh, .admission, .rules: [.dispatcher]
+    case .maxConnections, .workers, .interface, .tunnel: [.distributor, .backEnd]
     default: []
     }
   }

@@ -10,6 +10,8 @@ import LinuxKernel
 struct TrafficHook: Hashable, Sendable {
   /// One program's place among the filters of an interface.
   enum Place: UInt32, Sendable {
+    /// The end of tunnels at a server node, at ingress: before the others, which look at what was in them.
+    case tunnelExit = 19520
     /// The forwarding program of a distributor, at ingress.
     case forwarding = 19521
     /// The serving program of a server node, at ingress: after the forwarding program, which marks what is for this node.
@@ -17,7 +19,7 @@ struct TrafficHook: Hashable, Sendable {
     /// The serving plane's filter of resets, at egress.
     case silencing = 19523
 
-    var handle: UInt32 { rawValue - 19521 + TrafficHook.handle }
+    var handle: UInt32 { rawValue &- Place.forwarding.rawValue &+ TrafficHook.handle }
     var isEgress: Bool { self == .silencing }
   }
 

@@ -14,6 +14,8 @@ struct LayoutTests {
     #expect(MemoryLayout<handoff_flow_entry>.size == 32)
     #expect(MemoryLayout<handoff_service_key>.size == 20)
     #expect(MemoryLayout<handoff_state>.size == 16)
+    #expect(MemoryLayout<handoff_handshake>.size == 112)
+    #expect(MemoryLayout<handoff_ring_record>.size == 8)
     #expect(MemoryLayout<handoff_counters>.size == 8 * ForwardingOutcome.allCases.count)
   }
 
@@ -23,13 +25,18 @@ struct LayoutTests {
       (.extensionHeader, HANDOFF_EXTENSION_HEADER), (.synNew, HANDOFF_SYN_NEW),
       (.synDuplicate, HANDOFF_SYN_DUPLICATE), (.synReused, HANDOFF_SYN_REUSED), (.forwarded, HANDOFF_FORWARDED),
       (.deliveredLocally, HANDOFF_DELIVERED_LOCALLY), (.toUserSpace, HANDOFF_TO_USER_SPACE),
-      (.rewriteFailed, HANDOFF_REWRITE_FAILED),
+      (.rewriteFailed, HANDOFF_REWRITE_FAILED), (.synAnswered, HANDOFF_SYN_ANSWERED),
+      (.synMalformed, HANDOFF_SYN_MALFORMED), (.synUnattended, HANDOFF_SYN_UNATTENDED),
+      (.synDraining, HANDOFF_SYN_DRAINING), (.synChallenged, HANDOFF_SYN_CHALLENGED),
+      (.challengeConfirmed, HANDOFF_CHALLENGE_CONFIRMED), (.ackAbsorbed, HANDOFF_ACK_ABSORBED),
+      (.ringFull, HANDOFF_RING_FULL), (.unattended, HANDOFF_UNATTENDED),
     ]
     #expect(expected.map(\.0) == ForwardingOutcome.allCases)
     for (outcome, constant) in expected { #expect(outcome.rawValue == Int(constant.rawValue)) }
     #expect(Int(HANDOFF_OUTCOMES.rawValue) == ForwardingOutcome.allCases.count)
     #expect(Set(ForwardingOutcome.allCases.map(\.label)).count == ForwardingOutcome.allCases.count)
     #expect(FlowEntry.Seen.fin.rawValue == UInt8(HANDOFF_CLIENT_FIN.rawValue))
+    #expect(FlowEntry.Seen.ended.rawValue == UInt8(HANDOFF_ENDED.rawValue))
     #expect(FlowEntry.Seen.rst.rawValue == UInt8(HANDOFF_CLIENT_RST.rawValue))
   }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import BackEndCore
+import ForwardingPlane
 import Handoff
 import Telemetry
 
@@ -16,7 +17,7 @@ enum BackEndMetrics {
       tally.add(report.tally)
       install.merge(report.installTime)
     }
-    return handoffs(tally) + connections(tally) + DirectMetrics.families(shared, tally) + [
+    return handoffs(tally) + connections(tally) + DirectMetrics.families(shared, tally) + tunnels(shared) + [
       install.family(
         name: "handoff_backend_install_seconds",
         help: "Time from a handoff's arrival at the agent to its answer, with the web server connected."),
@@ -59,6 +60,16 @@ enum BackEndMetrics {
       counter(
         "handoff_backend_aborts_unknown_total", "Aborts of handoffs that the agent did not have.",
         tally.abortsWithoutHandoff),
+    ]
+  }
+
+  private static func tunnels(_ shared: AgentShared) -> [MetricFamily] {
+    guard let counts = shared.tunnelCounters.read()?.read() else { return [] }
+    return [
+      MetricFamily(
+        "handoff_backend_tunnel_packets_total",
+        help: "Packets that came to the node's interface by what the tunnels' end did with them.", kind: .counter,
+        samples: TunnelOutcome.allCases.map { sample($0.label, counts[$0.rawValue]) })
     ]
   }
 

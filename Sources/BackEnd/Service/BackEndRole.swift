@@ -73,6 +73,7 @@ final class AgentShared: Sendable {
   let mailboxes: [LoopMailbox]
   let signal: ControlSignal
   let status = Published(AgentStatus())
+  let tunnelCounters = Published<TunnelCounterArray?>(nil)
   let stop = StopRequest()
   let budget: ConnectionBudget
   /// Nil when nothing is served directly; settled before the loops start.

@@ -24,6 +24,7 @@ struct ControlLoop: ~Copyable {
   // Held until the end, so that no second agent starts while this one still cleans up.
   private let lock: AbstractLock
   private var network: NodeNetwork
+  private var tunnels: TunnelReception
   private var epoll: Epoll
   private var checkIPv4: ServerCheck
   private var checkIPv6: ServerCheck
@@ -73,6 +74,7 @@ struct ControlLoop: ~Copyable {
     self.listener = listener
     self.lock = lock
     self.network = network
+    tunnels = TunnelReception(logger: logger)
     dialer = Dialer(
       to: configuration.dispatcher, as: hello, expecting: .dispatcher, token: Token.dispatcher.rawValue,
       now: MonotonicTime.now())
@@ -81,7 +83,16 @@ struct ControlLoop: ~Copyable {
   }
 
   /// Changes the node's network; what was changed before a failure is put back.
-  mutating func setUp() throws(StartupFailure) { try network.setUp(keepingAddresses: plane?.hadPredecessor == true) }
+  mutating func setUp() throws(StartupFailure) {
+    try network.setUp(keepingAddresses: plane?.hadPredecessor == true)
+    do throws(StartupFailure) {
+      shared.tunnelCounters.publish(
+        try tunnels.open(at: network.interface.name, accepting: configuration.acceptsTunnels))
+    } catch {
+      network.tearDown()
+      throw error
+    }
+  }
 
   mutating func run() {
     var deadline: UInt64 = 0
@@ -145,12 +156,14 @@ struct ControlLoop: ~Copyable {
           BackEndRegistration(
             address: configuration.internalAddress, mac: network.interface.mac,
             handoffPort: configuration.handoffPort, serverPort: configuration.serverPort,
-            weight: configuration.weight, maximumConnections: UInt32(shared.budget.limit))))
+            weight: configuration.weight, maximumConnections: UInt32(shared.budget.limit),
+            pools: configuration.pools)))
       account.connectionEstablished(loadTotals())
       nextReport = now
     case .message(.clusterView(let view)):
       plan.update(served: view.services.lazy.map(\.address), now: now)
       takeServices(view.services)
+      tunnels.serve(Set(view.services.map(\.address)))
       servesIPv4 = view.services.contains { $0.address.isIPv4 }
       servesIPv6 = view.services.contains { !$0.address.isIPv4 }
       hasView = true
@@ -244,6 +257,7 @@ struct ControlLoop: ~Copyable {
   private mutating func acceptDistributors(_ now: UInt64) {
     do throws(SystemError) {
       while let accepted = try listener.accept() {
+        tunnels.distributorConnected(from: accepted.peer.address)
         shared.mailboxes[adopted % shared.mailboxes.count].adopt(accepted.take())
         adopted += 1
       }
@@ -288,6 +302,7 @@ struct ControlLoop: ~Copyable {
       connection.send(.goodbye("\(configuration.nodeName) stops"))
       try? connection.flush()
     }
+    tunnels.close()
     network.tearDown()
     shown.state = .down
     shared.status.publish(shown)

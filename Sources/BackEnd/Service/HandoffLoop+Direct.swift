@@ -138,7 +138,7 @@ extension HandoffLoop {
       refuseDirect(index, .serverUnreachable)
     case .refused(let code):
       _ = direct.plane.pending.remove(flow)
-      complain("the kernel refuses to assign \(flow): errno \(code); relaying it", now)
+      complain("the kernel refuses to assign \(flow): error \(code); relaying it", now)
       relayInstead(index, started)
     }
   }

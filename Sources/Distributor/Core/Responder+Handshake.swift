@@ -44,9 +44,11 @@ extension Responder {
 
   private mutating func sendCookie(_ arrival: Arrival, into actions: inout ActionList) {
     let segment = arrival.segment
-    let cookie = SynCookie(keys: keys, flow: arrival.flow, clientInitial: segment.sequence)
-    let number = cookie.make(
-      maximumSegmentSize: segment.options.maximumSegmentSize ?? defaultSegmentSize(arrival.flow), now: arrival.now)
+    let cookie = SynCookie(keys: keys.handshake, flow: arrival.flow, clientInitial: segment.sequence)
+    guard
+      let number = cookie.make(
+        maximumSegmentSize: segment.options.maximumSegmentSize ?? defaultSegmentSize(arrival.flow), now: arrival.now)
+    else { return }
     var options = TCPOptions(maximumSegmentSize: announcedSegmentSize(arrival.flow))
     if let timestamps = segment.options.timestamps {
       // Only the echo of our timestamp can bring these two back.
@@ -57,20 +59,20 @@ extension Responder {
         sackPermitted: segment.options.sackPermitted)
       options.timestamps = TCPTimestamps(value: value, echo: timestamps.value)
     }
-    cookiesUntil = arrival.now &+ SynCookie.lifetime
+    if !configuration.handshakeInKernel { cookiesUntil = arrival.now &+ SynCookie.lifetime }
     sendSynAck(
       arrival.flow, number, acknowledging: segment.sequence.advanced(by: 1), options: options, into: &actions)
   }
 
   /// Takes a segment whose numbers are a cookie of ours; nil when they are not. It may carry data: the client's pure
   /// acknowledgment may have been lost, or dropped because the table was full.
-  private mutating func acceptCookie(
+  mutating func acceptCookie(
     _ arrival: Arrival, _ packet: Span<UInt8>, into actions: inout ActionList
   ) -> PacketOutcome? {
     let segment = arrival.segment
     let clientInitial = segment.sequence.advanced(by: -1)
     let number = segment.acknowledgment.advanced(by: -1)
-    let cookie = SynCookie(keys: keys, flow: arrival.flow, clientInitial: clientInitial)
+    let cookie = SynCookie(keys: keys.handshake, flow: arrival.flow, clientInitial: clientInitial)
     guard let segmentSize = cookie.validate(number, now: arrival.now) else {
       tally.cookiesRejected &+= 1
       return nil
@@ -88,12 +90,57 @@ extension Responder {
     return .cookieAccepted
   }
 
+  /// With the handshake in the kernel nobody tells us when a client begins a new connection on its old port: the first
+  /// that we see of it is a segment with a cookie of its own. What we had of the old connection is void then. Nil when the
+  /// segment belongs to the connection that we know.
+  mutating func supersede(
+    _ slot: Int, _ arrival: Arrival, _ packet: Span<UInt8>, into actions: inout ActionList
+  ) -> PacketOutcome? {
+    guard configuration.handshakeInKernel, arrival.flags.contains(.ack), arrival.flags.isDisjoint(with: [.syn, .rst])
+    else { return nil }
+    let clientInitial = arrival.segment.sequence.advanced(by: -1)
+    // All that we expect acknowledges what we sent; looking at cookies is for the rest.
+    switch table.slots[slot].phase {
+    case .tombstone, .timeWait: break
+    case .closing(let closing):
+      if (0...closing.sent).contains(table.slots[slot].sendNext.distance(to: arrival.segment.acknowledgment)) {
+        return nil
+      }
+    case .vacant, .embryonic, .collecting, .deciding, .handingOff:
+      if arrival.segment.acknowledgment == table.slots[slot].sendNext { return nil }
+    }
+    guard clientInitial != table.slots[slot].clientInitial else { return nil }
+    let cookie = SynCookie(keys: keys.handshake, flow: arrival.flow, clientInitial: clientInitial)
+    guard cookie.validate(arrival.segment.acknowledgment.advanced(by: -1), now: arrival.now) != nil else { return nil }
+    abandon(slot, into: &actions)
+    return acceptCookie(arrival, packet, into: &actions)
+  }
+
+  /// Ends whatever the slot has, without a packet to the client.
+  private mutating func abandon(_ slot: Int, into actions: inout ActionList) {
+    switch table.slots[slot].phase {
+    case .vacant: preconditionFailure("a vacant slot was found")
+    case .embryonic:
+      abandonHandshake(slot, .superseded)
+      return
+    case .collecting, .closing: finish(slot, .superseded)
+    case .deciding:
+      endAttempt(.clientGone)
+      finish(slot, .superseded)
+    case .handingOff:
+      dropHandoff(slot, into: &actions)
+      finish(slot, .superseded)
+    case .timeWait, .tombstone: break
+    }
+    remove(slot)
+  }
+
   /// The client answers a cookie, and in the meantime its repeated SYN got an entry: the entry takes the cookie's number
   /// and the options of the SYN-ACK that carried it. False when it is no cookie.
   mutating func adoptCookie(_ slot: Int, _ arrival: Arrival) -> Bool {
     guard arrival.now < cookiesUntil else { return false }
     let number = arrival.segment.acknowledgment.advanced(by: -1)
-    let cookie = SynCookie(keys: keys, flow: arrival.flow, clientInitial: table.slots[slot].clientInitial)
+    let cookie = SynCookie(keys: keys.handshake, flow: arrival.flow, clientInitial: table.slots[slot].clientInitial)
     guard cookie.validate(number, now: arrival.now) != nil else { return false }
     table.slots[slot].initialSequence = number
     if table.slots[slot].clock == nil {
@@ -156,7 +203,7 @@ extension Responder {
   /// The offset depends on the addresses alone, so that a client that reuses a port sees our timestamps go on.
   private func timestampClock(_ flow: FlowTuple, recent: UInt32, now: UInt64) -> TimestampClock {
     let addresses = FlowTuple(client: Endpoint(flow.client.address, 0), service: Endpoint(flow.service.address, 0))
-    let offset = UInt32(truncatingIfNeeded: keys.timestamp.hash(addresses))
+    let offset = UInt32(truncatingIfNeeded: keys.handshake.timestamp.hash(addresses))
     return TimestampClock(
       offset: offset, lastSent: UInt32(truncatingIfNeeded: now / 1_000_000) &+ offset, recent: recent)
   }

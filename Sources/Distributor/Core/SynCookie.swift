@@ -8,42 +8,63 @@ internal import Wire
 ///
 /// A cookie is valid while its counter is the present one or the one before: 69 to 137 s. Who guesses has one chance in
 /// 2^23 per segment.
+///
+/// The kernel's program makes the same numbers: `cookie.bpf.h`.
 struct SynCookie {
   private static let counterShift: UInt64 = 36
   /// How long after the last cookie segments are still looked at for one.
   static let lifetime: UInt64 = 2 << counterShift
 
-  /// The flow's own key: a keyed hash of it and of the client's number. Only `tag` under it reaches the wire.
-  private let flowKey: UInt64
-  private let tagKey: KeyedHash
+  private let keys: HandshakeKeys
   private let flow: FlowTuple
+  private let clientInitial: SequenceNumber
 
-  init(keys: ResponderKeys, flow: FlowTuple, clientInitial: SequenceNumber) {
-    flowKey = keys.cookie.hash(flow, salt: clientInitial.rawValue)
-    tagKey = KeyedHash(flowKey, keys.cookieTag)
+  init(keys: HandshakeKeys, flow: FlowTuple, clientInitial: SequenceNumber) {
+    self.keys = keys
     self.flow = flow
+    self.clientInitial = clientInitial
   }
 
-  func make(maximumSegmentSize: UInt16, now: UInt64) -> SequenceNumber {
+  /// Nil without a key for the present period, which `HandshakeKeys.rotate` prevents.
+  func make(maximumSegmentSize: UInt16, now: UInt64) -> SequenceNumber? {
+    guard let secret = Secret(keys, flow, clientInitial, at: now) else { return nil }
     var index: UInt32 = 7
     while index > 0, SynCookie.segmentSize(index) > maximumSegmentSize { index -= 1 }
-    return cookie(counter: UInt32(truncatingIfNeeded: now >> SynCookie.counterShift), index: index)
+    return secret.cookie(index: index)
   }
 
   /// The client's MSS, rounded down to one that a cookie can say; nil for a wrong or too old cookie.
   func validate(_ number: SequenceNumber, now: UInt64) -> UInt16? {
-    let counter = UInt32(truncatingIfNeeded: now >> SynCookie.counterShift)
-    let index = ((number.rawValue ^ mask) >> 24) & 7
-    guard number == cookie(counter: counter, index: index) || number == cookie(counter: counter &- 1, index: index)
-    else { return nil }
-    return SynCookie.segmentSize(index)
+    for age in 0..<UInt64(2) {
+      guard let secret = Secret(keys, flow, clientInitial, at: now &- age << SynCookie.counterShift) else { continue }
+      let index = ((number.rawValue ^ secret.mask) >> 24) & 7
+      if number == secret.cookie(index: index) { return SynCookie.segmentSize(index) }
+    }
+    return nil
   }
 
-  private var mask: UInt32 { UInt32(truncatingIfNeeded: flowKey >> 32) & 0xff00_0000 }
+  /// What makes the cookies of one flow within one count.
+  private struct Secret {
+    /// The flow's own key: a keyed hash of it and of the client's number. Only its upper byte and a hash under it reach
+    /// the wire.
+    private let flowKey: UInt64
+    private let tagKey: UInt64
+    private let counter: UInt32
 
-  private func cookie(counter: UInt32, index: UInt32) -> SequenceNumber {
-    let tag = UInt32(truncatingIfNeeded: tagKey.hash(flow, salt: counter << 3 | index)) & 0x00ff_ffff
-    return SequenceNumber(((counter & 31) << 27 | index << 24) ^ mask | tag)
+    init?(_ keys: HandshakeKeys, _ flow: FlowTuple, _ clientInitial: SequenceNumber, at time: UInt64) {
+      guard let key = keys.cookie(period: time >> HandshakeKeys.periodShift) else { return nil }
+      counter = UInt32(truncatingIfNeeded: time >> SynCookie.counterShift)
+      flowKey = key.outer.hash(flow, salt: clientInitial.rawValue)
+      tagKey = key.tag
+    }
+
+    var mask: UInt32 { UInt32(truncatingIfNeeded: flowKey >> 32) & 0xff00_0000 }
+
+    func cookie(index: UInt32) -> SequenceNumber {
+      let tag =
+        UInt32(truncatingIfNeeded: KeyedHash(flowKey, tagKey).hash(UInt64(counter << 3 | index))) & 0x00ff_ffff
+      return SequenceNumber(((counter & 31) << 27 | index << 24) ^ mask | tag)
+    }
   }
 
   /// The sizes that clients really announce: the default, tunnels, PPPoE and Ethernet in both families.

@@ -47,6 +47,7 @@ struct LiveFlows {
   /// - Returns: whether the handoff was known and had not ended before.
   mutating func ended(_ id: HandoffID, in table: FlowTable, now: UInt64) -> Bool {
     guard let flow = live.removeValue(forKey: id) else { return false }
+    table.markEnded(flow.flow, ifHandoff: id)
     if let pushedOut = book.ended(id, flow.flow, now: now) {
       _ = table.remove(pushedOut.flow, ifHandoff: pushedOut.handoff)
     }

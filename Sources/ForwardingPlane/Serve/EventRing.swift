@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import CForwardingPlane
+import CLinux
 import Clibbpf
 import Glibc
 import LinuxKernel

@@ -36,7 +36,7 @@ public struct ClusterNode: Sendable {
     return [program] + roles + [
       "--node-name", name, "--internal-address", "\(address.ipv4)", "--admin", "\(ClusterNode.admin)",
       "--log-level", cluster.logLevel,
-    ] + cluster.extraOptions
+    ] + cluster.extraOptions + plan.options
   }
 
   /// The state of the node's network that programs could have changed, for a comparison before and after.

@@ -19,6 +19,8 @@ public struct ClusterPlan: Sendable {
     public var isDispatcher: Bool
     public var isDistributor: Bool
     public var server: WebServer?
+    /// Options for this node's cluster_startup, after those of the plan.
+    public var options: [String] = []
 
     public init(_ name: String, dispatcher: Bool = false, distributor: Bool = false, server: WebServer? = nil) {
       self.name = name
