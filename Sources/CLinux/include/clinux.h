@@ -66,3 +66,10 @@ static inline int clinux_spawn_close_from(posix_spawn_file_actions_t *actions, i
 }
 static inline int clinux_pidfd_open(int pid) { return (int)syscall(434 /* SYS_pidfd_open */, pid, 0); }
 static inline int clinux_memfd_create(const char *name) { return (int)syscall(SYS_memfd_create, name, 1 /* MFD_CLOEXEC */); }
+// Ties the calling thread to one processor (below 1024, the size of glibc's cpu_set_t).
+static inline int clinux_pin_thread(unsigned int processor) {
+  unsigned long mask[1024 / (8 * sizeof(unsigned long))] = {0};
+  if (processor >= 1024) return -1;
+  mask[processor / (8 * sizeof(unsigned long))] = 1UL << (processor % (8 * sizeof(unsigned long)));
+  return (int)syscall(SYS_sched_setaffinity, 0, sizeof mask, mask);
+}
