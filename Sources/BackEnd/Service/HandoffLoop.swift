@@ -160,7 +160,7 @@ struct HandoffLoop: ~Copyable {
   private func nextDeadline() -> UInt64 {
     var deadline = nextSweep
     if isDirty { deadline = min(deadline, nextPublish) }
-    for peer in peers where peer.connection != nil { deadline = min(deadline, peer.wakeTime) }
+    for peer in peers where peer.connection != nil { deadline = min(deadline, peer.wakeTime, peer.endedDue) }
     for index in waiting.keys {
       switch slots[Int(index)].phase {
       case .connecting(let limit, _): deadline = min(deadline, limit)
