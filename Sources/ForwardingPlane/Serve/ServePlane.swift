@@ -212,7 +212,9 @@ public final class ServePlane: Sendable {
   }
 
   /// The ring of one event loop.
-  public func ring(_ loop: Int) throws(SystemError) -> EventRing { try EventRing(rings[loop]) }
+  public func ring(_ loop: Int) throws(SystemError) -> EventRing {
+    try EventRing(rings[loop], watching: object.maps.watching, loop: loop)
+  }
 
   public func counters() -> ServeCounters { counterArray.read() }
 
