@@ -59,8 +59,16 @@ extension HandoffLoop {
     } catch {
       failure = error
     }
+    // What came with its own abort, or from a peer that is gone, is served elsewhere: this agent was away for a while.
+    let isGone = failure != nil
+    let aborted = Set(messages.compactMap { if case .abortHandoff(let id) = $0 { id } else { nil } })
     for message in messages {
       guard peers[token.index].connection === connection else { return }
+      if case .handoff(let request) = message, isGone || aborted.contains(request.id) {
+        tally.handoffReceived()
+        tally.handoffAborted()
+        continue
+      }
       handle(message, from: token.index, connection, now)
     }
     if let failure { losePeer(token.index, "\(failure)") }
