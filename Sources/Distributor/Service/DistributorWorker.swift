@@ -67,6 +67,7 @@ struct DistributorWorker: ~Copyable {
     self.packetSocket = packetSocket
     self.tunnelSocket = tunnelSocket
     var limits = ResponderConfiguration(targetKey: TargetHash.key)
+    limits.receiveLimit = DistributorConfiguration.receiveLimit
     limits.headTimeout = configuration.headTimeout
     limits.leaveRoom(for: configuration)
     limits.handshakeInKernel = shared.answersInKernel

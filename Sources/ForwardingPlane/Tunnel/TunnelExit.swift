@@ -32,7 +32,9 @@ public struct TunnelExit: ~Copyable, Sendable {
     let peers = AddressSet(try object.map("tunnel_peers", handoff_address.self, UInt32.self), "distributors")
     let served = AddressSet(try object.map("tunnel_served", handoff_address.self, UInt32.self), "served addresses")
     let counters = try TunnelCounterArray(try object.map("tunnel_counts", UInt32.self, tunnel_counters.self))
-    let created = try hook.createQdisc()
+    // A killed predecessor's qdisc is ours as well.
+    let hadPredecessor = try hook.attachedProgram() != nil
+    let created = try hook.createQdisc() || hadPredecessor
     do {
       return TunnelExit(
         hook: hook, programID: try hook.attach(program), createdQdisc: created, program: program, peers: peers,
