@@ -29,6 +29,13 @@ public struct ProcessUsage: Sendable, Hashable {
       threads: stat[20].flatMap { Int($0) } ?? 0)
   }
 
+  /// User and system time, in seconds, of the children that this process has waited for; in steps of the kernel's tick.
+  public static func ofChildren() -> Double {
+    let stat = statFields()
+    let ticks = [16, 17].reduce(0.0) { $0 + (stat[$1].flatMap { Double($0) } ?? 0) }
+    return ticks / Double(sysconf(Int32(_SC_CLK_TCK)))
+  }
+
   /// Fields of /proc/self/stat by their number in proc(5). The second one, the name, may hold blanks and brackets.
   private static func statFields() -> [Int: Substring] {
     guard let text = try? SystemFile.text(of: "/proc/self/stat"), let end = text.lastIndex(of: ")") else { return [:] }

@@ -209,6 +209,8 @@ import Wire
       try socket.send("GET /20m HTTP/1.1\r\nHost: x\r\n\r\n")
       _ = try socket.receive(1000)
       client.change { $0 = socket }
+      // Written just after the agent has started, in one piece.
+      _ = eventually { (try? SystemFile.text(of: pids)).flatMap { Int32($0) } != nil }
       if let text = try? SystemFile.text(of: pids), let pid = Int32(text) { kill(pid, SIGKILL) }
     }
     await #expect(processExitsWith: .signal(SIGKILL)) { [path = path as String, pids = pids as String] in

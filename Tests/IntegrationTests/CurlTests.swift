@@ -95,7 +95,9 @@ extension IntegrationTests {
         try client.send("GET \(TestSite.small.path) HTTP/1.1\r\nHost: lab\r\n\r\n")
         _ = try client.read { $0.count >= TestSite.small.size }
         let sockets = try node.namespace.run([
-          "ss", "-Htn", "state", "established", "( sport = :\(cluster.plan.serverPort) )",
+          "ss", "-Htn", "state", "established",
+          // Served directly the connection has the dialled port.
+          "( sport = :\(cluster.plan.serverPort) or sport = :\(cluster.plan.frontPort) )",
         ]).checked().output
         let peers: [String] = sockets.split(separator: "\n").compactMap { line in
           line.split(separator: " ").last.map { String($0).replacing("::ffff:", with: "") }

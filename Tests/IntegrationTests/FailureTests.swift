@@ -71,8 +71,11 @@ extension IntegrationTests.FailureTests {
 
   @Suite(.serialized)
   struct Agents {
-    @Test func agentKilled() throws {
-      try FailureCluster.with(FailureCluster.plan([.nginx, .nginx])) { cluster in
+    /// Relayed connections end with their agent, those that the server has itself do not.
+    @Test(arguments: ["repair", "direct"]) func agentKilled(_ serve: String) throws {
+      var plan = FailureCluster.plan([.nginx, .nginx])
+      plan.serve = serve
+      try FailureCluster.with(plan) { cluster in
         let be1 = try cluster.node("be1")
         let clients = try cluster.downloadsOnBothNodes()
         let (victim, other) = (try #require(clients["be1"]), try #require(clients["be2"]))
@@ -86,7 +89,12 @@ extension IntegrationTests.FailureTests {
         try cluster.startFront(of: be1)
         try cluster.waitUntilServing()
         victim.read(within: 20)
-        #expect(victim.end != .open && !victim.isComplete, "\(victim.outcome)")
+        if serve == "direct" {
+          #expect(victim.isComplete, "\(victim.outcome)")
+          #expect(try cluster.metric("be1", "handoff_backend_connections_adopted_total") >= 1)
+        } else {
+          #expect(victim.end != .open && !victim.isComplete, "\(victim.outcome)")
+        }
         #expect(victim.bodyLength == FailureCluster.downloadBytes)
         other.read(within: 20)
         #expect(other.isComplete, "\(other.outcome)")

@@ -22,7 +22,9 @@ extension ControlLoop {
       defer { plane?.detach() }
       let listener = try StartupChecks.listen(
         at: Endpoint(configuration.internalAddress, configuration.handoffPort))
-      let hello = Hello(role: .backEnd, instance: .random(in: .min ... .max), name: configuration.nodeName)
+      let (instance, record) = instanceNumber(configuration, plane, logger)
+      defer { record?.remove() }
+      let hello = Hello(role: .backEnd, instance: instance, name: configuration.nodeName)
       let loops = try startLoops(configuration, shared, hello, logger)
       do throws(StartupFailure) {
         var control = try open(
@@ -36,6 +38,24 @@ extension ControlLoop {
       }
     } catch {
       gate.fail(error)
+    }
+  }
+
+  /// A killed predecessor's number where its connections live on: to distributors the node never went, and they keep its
+  /// flows. A new number ends them.
+  private static func instanceNumber(
+    _ configuration: BackEndConfiguration, _ plane: ServePlane?, _ logger: Logger
+  ) -> (UInt64, NodeRecord?) {
+    let fresh = UInt64.random(in: .min ... .max)
+    guard let plane else { return (fresh, nil) }
+    do throws(SystemError) {
+      let record = try NodeRecord("back-end-instance", stateDirectory: configuration.stateDirectory)
+      let number = (plane.hadPredecessor ? record.number : nil) ?? fresh
+      try record.set(number)
+      return (number, record)
+    } catch {
+      logger.warning("should this agent be killed, its connections end with the start of the next: \(error)")
+      return (fresh, nil)
     }
   }
 

@@ -51,7 +51,7 @@ struct ControlLoop: ~Copyable {
   private var acceptResumes: UInt64?
 
   /// At most one load report in this time: under load many ends share one.
-  private static let reportInterval: UInt64 = 1_000_000
+  private static let reportInterval: UInt64 = 2_000_000
   private static let second: UInt64 = 1_000_000_000
 
   /// Takes what was opened.
@@ -190,9 +190,13 @@ struct ControlLoop: ~Copyable {
   }
 
   private mutating func reportLoad(_ now: UInt64) -> UInt64 {
-    guard let connection = dialer.connection else { return .max }
+    guard let connection = dialer.connection else {
+      shared.signal.rearm()
+      return .max
+    }
     if now < nextReport { return nextReport }
     let countsToo = now >= nextCountReport
+    shared.signal.rearm()
     if let report = account.report(loadTotals(), state: state, countsToo: countsToo) {
       connection.send(.loadReport(report))
       nextReport = now + ControlLoop.reportInterval

@@ -121,9 +121,14 @@ extension HandoffLoop {
       } else {
         slots[index].phase = .installing(attempt: attempt, next: now + HandoffLoop.millisecond, started: started)
       }
+      slots[index].mayStand = true
     case .assigned:
+      // Its establishment may have gone untold.
+      if adoptUntold(index, direct, now) { return }
       if attempt >= HandoffLoop.attempts { hopeless.append(UInt32(index)) } else { tryAgain(index, direct, now) }
     case .tupleBusy:
+      // By the first of two segments.
+      if slots[index].mayStand, adoptUntold(index, direct, now) { return }
       if attempt >= 3 {
         _ = direct.plane.pending.remove(flow)
         refuseDirect(index, .tupleInUse)
@@ -170,6 +175,7 @@ extension HandoffLoop {
     let flow = slots[index].flow
     guard let found = try? diagnostics.tcpSocket(local: flow.service, remote: flow.client), found.state != .timeWait
     else { return false }
+    _ = direct.plane.pending.remove(flow)
     completeDirect(index)
     try? direct.plane.adopt(flow, token: token(.direct, index), loop: direct.loop, now: now)
     return true
@@ -248,8 +254,7 @@ extension HandoffLoop {
 
   /// Once a second: when events or records were lost, finds the connections whose end was not told.
   mutating func compareAfterLosses(_ direct: DirectInstaller) {
-    let counters = direct.plane.counters()
-    let losses = counters.eventsLost &+ counters.untracked
+    let losses = direct.plane.losses()
     guard losses != direct.losses else { return }
     direct.losses = losses
     drainEvents(direct)

@@ -16,8 +16,9 @@ struct Peer {
   var greeted = false
   var name = ""
   var wakeTime: UInt64 = 0
-  /// Connections that ended in this turn.
+  /// Connections whose end is still to be told, and when at the latest: they share messages, as nobody waits for them.
   var ended: [HandoffID] = []
+  var endedDue = UInt64.max
   /// Accepted, but the answer is not written yet. The peer cannot know of them: if the control connection breaks now, it
   /// gives the connections to another back-end.
   var unannounced: [HandoffID] = []
@@ -58,8 +59,16 @@ extension HandoffLoop {
     } catch {
       failure = error
     }
+    // What came with its own abort, or from a peer that is gone, is served elsewhere: this agent was away for a while.
+    let isGone = failure != nil
+    let aborted = Set(messages.compactMap { if case .abortHandoff(let id) = $0 { id } else { nil } })
     for message in messages {
       guard peers[token.index].connection === connection else { return }
+      if case .handoff(let request) = message, isGone || aborted.contains(request.id) {
+        tally.handoffReceived()
+        tally.handoffAborted()
+        continue
+      }
       handle(message, from: token.index, connection, now)
     }
     if let failure { losePeer(token.index, "\(failure)") }
@@ -99,10 +108,7 @@ extension HandoffLoop {
   mutating func turnPeers(_ now: UInt64) {
     for index in peers.indices {
       guard let connection = peers[index].connection else { continue }
-      if !peers[index].ended.isEmpty {
-        connection.send(.handoffsEnded(peers[index].ended))
-        peers[index].ended.removeAll(keepingCapacity: true)
-      }
+      tellEnds(index, connection, now)
       do throws(ControlChannelError) {
         if now >= peers[index].wakeTime { peers[index].wakeTime = try connection.keepAlive(now: now) }
         try connection.flush()
@@ -112,6 +118,19 @@ extension HandoffLoop {
         losePeer(index, "\(error)")
       }
     }
+  }
+
+  private static let endsTogether = 64
+  private static let endsWait: UInt64 = 5_000_000
+
+  private mutating func tellEnds(_ index: Int, _ connection: ControlConnection, _ now: UInt64) {
+    if peers[index].ended.isEmpty { return }
+    if peers[index].endedDue == .max { peers[index].endedDue = now + HandoffLoop.endsWait }
+    let isDue = now >= peers[index].endedDue || peers[index].ended.count >= HandoffLoop.endsTogether
+    guard isDue || connection.queuedBytes > 0 || mode != .serving else { return }
+    connection.send(.handoffsEnded(peers[index].ended))
+    peers[index].ended.removeAll(keepingCapacity: true)
+    peers[index].endedDue = .max
   }
 
   /// Writes an answer at once; an error shows again at the end of the turn.

@@ -50,6 +50,10 @@ struct HandoffLoop: ~Copyable {
   private var nextPublish: UInt64 = 0
   private var nextSweep: UInt64 = 0
 
+  private var directBefore: UInt64 = 0
+  private var endedBefore: UInt64 = 0
+
+  private static let lookInterval: UInt64 = 1_000_000
   private static let publishInterval: UInt64 = 50_000_000
   static let sweepInterval: UInt64 = 1_000_000_000
 
@@ -80,7 +84,7 @@ struct HandoffLoop: ~Copyable {
   /// Runs until the mailbox says `.ending`; then ends every connection that is left.
   mutating func run() {
     while mode != .ending {
-      let count = epoll.wait(until: again.isEmpty ? nextDeadline() : 0)
+      let count = epoll.wait(until: again.isEmpty ? min(nextDeadline(), lookAgain()) : 0)
       let now = MonotonicTime.now()
       for index in 0..<count { dispatch(epoll.ready(index), now) }
       if let direct { drainEvents(direct) }
@@ -90,6 +94,15 @@ struct HandoffLoop: ~Copyable {
     }
     endEverything()
     publish()
+  }
+
+  /// While connections come and go, their ends are looked for instead of being woken by each. Returns when to look.
+  private mutating func lookAgain() -> UInt64 {
+    guard let direct, tally.direct != directBefore || totals.ended != endedBefore else { return .max }
+    (directBefore, endedBefore) = (tally.direct, totals.ended)
+    let time = MonotonicTime.now() + HandoffLoop.lookInterval
+    direct.ring.promiseToLook(until: time)
+    return time + HandoffLoop.lookInterval / 8
   }
 
   private mutating func dispatch(_ ready: Epoll.Ready, _ now: UInt64) {
@@ -160,7 +173,7 @@ struct HandoffLoop: ~Copyable {
   private func nextDeadline() -> UInt64 {
     var deadline = nextSweep
     if isDirty { deadline = min(deadline, nextPublish) }
-    for peer in peers where peer.connection != nil { deadline = min(deadline, peer.wakeTime) }
+    for peer in peers where peer.connection != nil { deadline = min(deadline, peer.wakeTime, peer.endedDue) }
     for index in waiting.keys {
       switch slots[Int(index)].phase {
       case .connecting(let limit, _): deadline = min(deadline, limit)

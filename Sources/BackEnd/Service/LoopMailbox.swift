@@ -121,7 +121,7 @@ final class ControlSignal: Sendable {
 
   var descriptor: Int32 { wakeUp.raw }
 
-  /// One wake-up for all that happens before the control thread looks.
+  /// One wake-up for all that happens before the control thread reports.
   func connectionsEnded() {
     if !pending.exchange(true, ordering: .acquiringAndReleasing) { wakeUp.signal() }
   }
@@ -132,10 +132,12 @@ final class ControlSignal: Sendable {
 
   func wake() { wakeUp.signal() }
 
+  /// From now on the next end wakes again; to be called before the totals are read for a report.
+  func rearm() { pending.store(false, ordering: .sequentiallyConsistent) }
+
   /// To be called before looking. Returns whether the web server refused a connection since the last call.
   func clear() -> Bool {
     wakeUp.clear()
-    pending.store(false, ordering: .releasing)
     return serverRefused.exchange(false, ordering: .acquiringAndReleasing)
   }
 }

@@ -30,6 +30,8 @@ struct RelaySlot: BitwiseCopyable {
   var id = HandoffID(0)
   var peer = PeerReference(index: 0, generation: 0)
   var flow = FlowTuple(client: Endpoint(IPAddress(ipv4: 0), 0), service: Endpoint(IPAddress(ipv4: 0), 0))
+  /// Direct: a segment was sent whose fate was not known when the next was.
+  var mayStand = false
   /// When bytes last moved, in nanoseconds.
   var lastActivity: UInt64 = 0
 

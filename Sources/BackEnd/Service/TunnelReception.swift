@@ -32,7 +32,8 @@ struct TunnelReception: ~Copyable {
     } catch {
       throw StartupFailure(
         "The agent cannot take packets from tunnels: \(error)",
-        remedy: "Run as root (CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON), or give --tunnel never if all distributors are on this link"
+        remedy:
+          "Run as root (CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON), or give --tunnel never if all distributors are on this link"
       )
     }
   }

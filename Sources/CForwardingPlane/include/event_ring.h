@@ -24,6 +24,11 @@ static inline const void *event_ring_next(
   return NULL;
 }
 
+// Promises to look at the ring until this time, in nanoseconds of CLOCK_MONOTONIC.
+static inline void event_ring_watch(void *watching, uint64_t until) {
+  __atomic_store_n((uint64_t *)watching, until, __ATOMIC_RELEASE);
+}
+
 // Gives everything before `position` back to the kernel. The fence keeps the next look at the producer behind the store: a
 // record that is committed in between either shows there or wakes us (`bpf_ringbuf_commit`).
 static inline void event_ring_release(void *consumer, uint64_t position) {

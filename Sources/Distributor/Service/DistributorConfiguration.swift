@@ -70,4 +70,8 @@ public struct DistributorConfiguration: Sendable, Hashable {
     self.tunnel = tunnel
     self.instance = instance
   }
+
+  /// The window before the handoff, in bytes. A web server's kernel begins with some 64,000, rounded down to whole segments
+  /// (`tcp_select_initial_window`): what clients are told here must not be more, or the handoff would shrink their window.
+  static let receiveLimit = 60_000
 }

@@ -25,6 +25,7 @@ public enum DistributorService {
     let (flowTable, handshake) = (plane.flows, plane.handshake)
     let keys = drawKeys(handshake)
     var limits = ResponderConfiguration(targetKey: TargetHash.key)
+    limits.receiveLimit = DistributorConfiguration.receiveLimit
     limits.leaveRoom(for: configuration)
     let plan = HandshakePlan(
       answersInKernel: intake.answersInKernel, usesRings: intake.usesRings, workers: configuration.workers,

@@ -65,6 +65,7 @@ struct DistributorWorker: ~Copyable {
       sender: sender, packetSocket: packetSocket, tunnelSocket: tunnelSocket, tunnels: shared.reach.tunnels,
       splits: checksums == .rightOrOpen)
     var limits = ResponderConfiguration(targetKey: TargetHash.key)
+    limits.receiveLimit = DistributorConfiguration.receiveLimit
     limits.headTimeout = configuration.headTimeout
     limits.leaveRoom(for: configuration)
     limits.handshakeInKernel = shared.answersInKernel

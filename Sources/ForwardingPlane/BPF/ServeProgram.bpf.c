@@ -146,6 +146,15 @@ struct {
   __array(values, struct ring);
 } serve_rings SEC(".maps");
 
+// Until when each loop looks at its ring without being woken, in nanoseconds of CLOCK_MONOTONIC. Shared memory of the agent.
+struct {
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(map_flags, BPF_F_MMAPABLE);
+  __uint(max_entries, SERVE_MAX_LOOPS);
+  __type(key, __u32);
+  __type(value, __u64);
+} serve_watching SEC(".maps");
+
 // MARK: Packets
 
 struct packet {
@@ -404,14 +413,17 @@ static __always_inline void ended(struct sock *sk, const struct serve_connection
   struct tcp_sock *tcp = (struct tcp_sock *)bpf_skc_to_tcp_sock(sk);
   struct serve_event event = {.kind = SERVE_ENDED, .token = record->token, .last_state = last_state};
   event.error = sk->sk_err;
-  event.duration = bpf_ktime_get_ns() - record->since;
+  __u64 now = bpf_ktime_get_ns();
+  event.duration = now - record->since;
   if (tcp) {
     event.bytes_from_client = tcp->bytes_received;
     event.bytes_to_client = tcp->bytes_acked;
   }
   struct serve_counters *counts = counters();
   if (counts) counts->ended++;
-  tell(record->loop, &event, 0);
+  __u32 loop = record->loop;
+  const __u64 *watching = bpf_map_lookup_elem(&serve_watching, &loop);
+  tell(loop, &event, watching && now < *(const volatile __u64 *)watching ? BPF_RB_NO_WAKEUP : 0);
 }
 
 SEC("tp_btf/inet_sock_set_state")

@@ -28,12 +28,14 @@ public final class EventRing {
   private let descriptor: SharedDescriptor
   private let consumer: UnsafeMutableRawPointer
   private let producer: UnsafeMutableRawPointer
+  private let watching: UnsafeMutableRawPointer
+  private let loop: Int
   private let page: Int
   private var position: UInt64 = 0
 
   private static let bytes = Int(SERVE_RING_BYTES)
 
-  init(_ descriptor: SharedDescriptor) throws(SystemError) {
+  init(_ descriptor: SharedDescriptor, watching map: SharedDescriptor, loop: Int) throws(SystemError) {
     let page = Int(sysconf(Int32(_SC_PAGESIZE)))
     // Kernel documentation bpf/ringbuf: one page for us to write, then the kernel's page and the data, twice in a row.
     let consumer = unsafe mmap(nil, page, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor.raw, 0)
@@ -46,7 +48,16 @@ public final class EventRing {
       unsafe munmap(consumer, page)
       throw SystemError("mmap", "a BPF ring buffer", errno: code)
     }
+    let watching = unsafe mmap(nil, page, PROT_READ | PROT_WRITE, MAP_SHARED, map.raw, 0)
+    guard unsafe watching != MAP_FAILED, let watching = unsafe watching else {
+      let code = Glibc.errno
+      unsafe munmap(consumer, page)
+      unsafe munmap(producer, page + 2 * EventRing.bytes)
+      throw SystemError("mmap", "a BPF array", errno: code)
+    }
     self.descriptor = descriptor
+    self.loop = loop
+    unsafe self.watching = watching
     unsafe self.consumer = consumer
     unsafe self.producer = producer
     self.page = page
@@ -55,6 +66,14 @@ public final class EventRing {
   deinit {
     unsafe munmap(consumer, page)
     unsafe munmap(producer, page + 2 * EventRing.bytes)
+    unsafe munmap(watching, page)
+  }
+
+  /// Spares the kernel waking this loop for ends until `time`: the loop looks by itself soon after. An end that comes at
+  /// that very moment may wait for the loop's next turn.
+  public func promiseToLook(until time: UInt64) {
+    // SAFETY: the map has 64 words, one for each loop, and the mapping lives as long as this object.
+    unsafe event_ring_watch(watching + 8 * loop, time)
   }
 
   /// For epoll: readable when an end was told since all was read.

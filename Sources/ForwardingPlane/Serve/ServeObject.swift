@@ -21,6 +21,7 @@ struct ServeMaps: Sendable {
   var counters: SharedDescriptor
   var settings: SharedDescriptor
   var rings: SharedDescriptor
+  var watching: SharedDescriptor
 }
 
 /// libbpf's view of the serving plane's object file, from opening to loading.
@@ -89,7 +90,7 @@ struct ServeObject: ~Copyable {
         maps: ServeMaps(
           waiting: try map("serve_waiting"), services: try map("serve_services"), adopted: try map("serve_adopted"),
           silenced: try map("serve_silenced"), counters: try map("serve_counts"), settings: try map("serve_settings"),
-          rings: try map("serve_rings")))
+          rings: try map("serve_rings"), watching: try map("serve_watching")))
     } catch {
       throw .failed(error)
     }

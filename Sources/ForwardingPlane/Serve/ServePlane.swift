@@ -212,9 +212,25 @@ public final class ServePlane: Sendable {
   }
 
   /// The ring of one event loop.
-  public func ring(_ loop: Int) throws(SystemError) -> EventRing { try EventRing(rings[loop]) }
+  public func ring(_ loop: Int) throws(SystemError) -> EventRing {
+    try EventRing(rings[loop], watching: object.maps.watching, loop: loop)
+  }
 
   public func counters() -> ServeCounters { counterArray.read() }
+
+  /// Whatever may have kept an event from its loop since the start: a number that only grows. Two system calls.
+  public func losses() -> UInt64 {
+    let counters = counterArray.read()
+    return counters.eventsLost &+ counters.untracked &+ missedRuns()
+  }
+
+  /// The kernel does not run a tracepoint's program within itself, on one CPU: a softirq that ends a connection while the
+  /// program looks at another one goes untold, and is counted.
+  private func missedRuns() -> UInt64 {
+    var info = bpf_prog_info()
+    var length = UInt32(MemoryLayout<bpf_prog_info>.size)
+    return unsafe bpf_obj_get_info_by_fd(object.states.raw, &info, &length) == 0 ? info.recursion_misses : 0
+  }
 
   /// Makes the kernel tell the end of a connection that it has no record of: of a predecessor's, or of one whose
   /// establishment was not told.

@@ -81,6 +81,8 @@ public struct Comparison: Sendable {
     var requestsPerSecond: Double
     /// Microseconds of all processors per request.
     var processorTime: Double
+    /// The same of this cluster's and its clients' processes alone: less than the machine's, but nothing of others.
+    var ownTime: Double
     /// Of it, what was charged to the agents of the server nodes.
     var agentTime: Double
     var latencyP50: Double
@@ -133,6 +135,7 @@ public struct Comparison: Sendable {
     let requests = Double(max(1, result.requests))
     return Sample(
       requestsPerSecond: requests / max(result.seconds, 0.001), processorTime: used.machine * 1e6 / requests,
+      ownTime: used.roles.values.reduce(used.clients, +) * 1e6 / requests,
       agentTime: (used.roles["back-end agent"] ?? 0) * 1e6 / requests,
       latencyP50: result.latencyP50, latencyP99: result.latencyP99, errors: result.errors)
   }

@@ -15,6 +15,8 @@ public struct ComparisonResult: Sendable {
   struct Figure: Codable, Sendable {
     var requestsPerSecond: Double
     var cpuUsPerRequest: Double
+    var ownCPUUsPerRequest: Double
+    var ownCPURatioToDirect: Double
     var agentCPUUsPerRequest: Double
     var latencyUsP50: Double
     var latencyUsP99: Double
@@ -27,6 +29,8 @@ public struct ComparisonResult: Sendable {
     enum CodingKeys: String, CodingKey {
       case requestsPerSecond = "requests_per_second"
       case cpuUsPerRequest = "cpu_us_per_request"
+      case ownCPUUsPerRequest = "own_cpu_us_per_request"
+      case ownCPURatioToDirect = "own_cpu_ratio_to_direct"
       case agentCPUUsPerRequest = "agent_cpu_us_per_request"
       case latencyUsP50 = "latency_us_p50"
       case latencyUsP99 = "latency_us_p99"
@@ -44,6 +48,8 @@ public struct ComparisonResult: Sendable {
     return Figure(
       requestsPerSecond: median(own.map(\.requestsPerSecond)).rounded(),
       cpuUsPerRequest: median(own.map(\.processorTime)).rounded(),
+      ownCPUUsPerRequest: median(own.map(\.ownTime)).rounded(),
+      ownCPURatioToDirect: hundredths(median(rounds.map { $0.ownTime / $1.ownTime })),
       agentCPUUsPerRequest: median(own.map(\.agentTime)).rounded(),
       latencyUsP50: median(own.map(\.latencyP50)).rounded(), latencyUsP99: median(own.map(\.latencyP99)).rounded(),
       throughputRatioToDirect: hundredths(median(rounds.map { $0.requestsPerSecond / $1.requestsPerSecond })),
@@ -57,7 +63,7 @@ public struct ComparisonResult: Sendable {
 
   public func table() -> String {
     var lines = [
-      "workload         system    req/s   to direct   CPU us/req  agents   to direct (spread)      p50 us   p99 us  errors"
+      "workload         system    req/s   to direct   CPU us/req  to direct (spread)        own  to direct  agents     p50 us   p99 us  errors"
     ]
     for workload in workloads {
       for system in ComparisonResult.systems {
@@ -66,9 +72,10 @@ public struct ComparisonResult: Sendable {
           [
             workload.name.padded(16), system.rawValue.padded(8), number(figure.requestsPerSecond, 7),
             number(figure.throughputRatioToDirect, 10), number(figure.cpuUsPerRequest, 12),
-            number(figure.agentCPUUsPerRequest, 7),
             number(figure.cpuRatioToDirect, 10), "(\(figure.cpuRatioSpread[0])-\(figure.cpuRatioSpread[1]))".padded(14),
-            number(figure.latencyUsP50, 8), number(figure.latencyUsP99, 8), "\(figure.errors)",
+            number(figure.ownCPUUsPerRequest, 7), number(figure.ownCPURatioToDirect, 6),
+            number(figure.agentCPUUsPerRequest, 7), number(figure.latencyUsP50, 8), number(figure.latencyUsP99, 8),
+            "\(figure.errors)",
           ].joined(separator: " "))
       }
     }

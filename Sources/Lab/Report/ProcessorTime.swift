@@ -9,6 +9,8 @@ import LinuxKernel
 public struct ProcessorTime: Sendable {
   /// Seconds of user and system time by role.
   public var roles: [String: Double] = [:]
+  /// Of the programs that this process started and that have ended: load generators.
+  public var clients = 0.0
   /// All processors of the machine, idle and stolen time left out.
   public var machine = 0.0
 
@@ -22,6 +24,7 @@ public struct ProcessorTime: Sendable {
         result.roles[role, default: 0] += ProcessTable.cpuSeconds(of: pid) ?? 0
       }
     }
+    result.clients = ProcessUsage.ofChildren()
     result.machine = machineSeconds()
     return result
   }
@@ -29,6 +32,7 @@ public struct ProcessorTime: Sendable {
   public func since(_ earlier: ProcessorTime) -> ProcessorTime {
     var result = self
     for (role, seconds) in earlier.roles { result.roles[role, default: 0] -= seconds }
+    result.clients -= earlier.clients
     result.machine -= earlier.machine
     return result
   }

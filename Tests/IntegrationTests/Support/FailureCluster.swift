@@ -35,6 +35,7 @@ enum FailureCluster {
     var plan = ClusterPlan(servers: servers)
     plan.policy = policy
     plan.extraOptions = options
+    plan.serve = ServeChoice.serve
     return plan
   }
 }

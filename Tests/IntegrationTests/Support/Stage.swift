@@ -24,6 +24,7 @@ struct Stage: Hashable, Sendable, CustomTestStringConvertible {
     var plan = ClusterPlan(front: front, placement: placement, distributors: distributors, servers: servers)
     plan.impairment = impairment
     plan.offloads = offloads
+    plan.serve = ServeChoice.serve
     return plan
   }
 

@@ -60,6 +60,7 @@ extension ClusterPlan {
   static let onTheWire: ClusterPlan = {
     var plan = ClusterPlan(servers: [.nginx])
     plan.offloads = false
+    plan.serve = ServeChoice.serve
     return plan
   }()
 }
