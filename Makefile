@@ -16,6 +16,7 @@ SHELL := /bin/bash
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=PATH,HOME,HANDOFF_BIN)
 RELEASE := -c release
 BIN := $(CURDIR)/.build/release
+TESTS := $(SUDO) env HANDOFF_BIN=$(BIN) Scripts/run-tests
 SOURCES := $(shell git ls-files '*.swift' 2> /dev/null)
 
 .PHONY: run test check bench bench-dispatcher simulate build release packages format clean
@@ -27,8 +28,8 @@ run: packages release
 # the release build of the programs: that is what is shipped.
 test: packages release
 	swift build --build-tests
-	$(SUDO) env HANDOFF_BIN=$(BIN) swift test --skip-build $(if $(FILTER),--filter $(FILTER),--skip IntegrationTests)
-	$(if $(FILTER),,$(SUDO) env HANDOFF_BIN=$(BIN) swift test --skip-build --filter IntegrationTests)
+	$(TESTS) $(if $(FILTER),filtered,unit) --skip-build $(if $(FILTER),--filter $(FILTER),--skip IntegrationTests)
+	$(if $(FILTER),,$(TESTS) integration --skip-build --filter IntegrationTests)
 	$(if $(FILTER),,Scripts/fuzz 10)
 
 check:

@@ -26,6 +26,7 @@ let package = Package(
     .library(name: "Wire", targets: ["Wire"]),
     .library(name: "HTTPHead", targets: ["HTTPHead"]),
     .library(name: "Handoff", targets: ["Handoff"]),
+    .library(name: "Rules", targets: ["Rules"]),
     .library(name: "ControlProtocol", targets: ["ControlProtocol"]),
     .library(name: "DispatcherCore", targets: ["DispatcherCore"]),
     .library(name: "Dispatcher", targets: ["Dispatcher"]),
@@ -54,12 +55,13 @@ let package = Package(
     .target(name: "Wire", swiftSettings: strict),
     .target(name: "HTTPHead", swiftSettings: strict),
     .target(name: "Handoff", dependencies: ["Wire"], swiftSettings: strict),
-    .target(name: "ControlProtocol", dependencies: ["Wire", "Handoff"], swiftSettings: strict),
+    .target(name: "Rules", dependencies: ["HTTPHead", "Wire"], swiftSettings: strict),
+    .target(name: "ControlProtocol", dependencies: ["Wire", "Handoff", "Rules"], swiftSettings: strict),
     .target(
-      name: "DispatcherCore", dependencies: ["Wire", "ControlProtocol"], path: "Sources/Dispatcher/Core",
+      name: "DispatcherCore", dependencies: ["Wire", "ControlProtocol", "Rules"], path: "Sources/Dispatcher/Core",
       swiftSettings: strict),
     .target(
-      name: "DistributorCore", dependencies: ["Wire", "HTTPHead", "Handoff"], path: "Sources/Distributor/Core",
+      name: "DistributorCore", dependencies: ["Wire", "HTTPHead", "Handoff", "Rules"], path: "Sources/Distributor/Core",
       swiftSettings: strict),
     .target(
       name: "BackEndCore", dependencies: ["Wire", "Handoff", "ControlProtocol"], path: "Sources/BackEnd/Core",
@@ -72,6 +74,7 @@ let package = Package(
       name: "ForwardingPlane",
       dependencies: ["CForwardingPlane", "CLinux", "Clibbpf", "Handoff", "LinuxKernel", "Wire"],
       exclude: ["BPF"], swiftSettings: strict, plugins: ["CompileBPF"]),
+    .target(name: "AdminReports", swiftSettings: strict),
     .target(name: "Telemetry", dependencies: ["LinuxKernel", "Wire", logging, flyingFox], swiftSettings: strict),
     .target(
       name: "ControlChannel", dependencies: ["LinuxKernel", "ControlProtocol", "Handoff", "Wire"], swiftSettings: strict
@@ -79,29 +82,34 @@ let package = Package(
     .target(
       name: "Dispatcher",
       dependencies: [
-        "DispatcherCore", "ControlChannel", "ControlProtocol", "LinuxKernel", "Telemetry", "Wire", logging,
+        "DispatcherCore", "ControlChannel", "ControlProtocol", "HTTPHead", "LinuxKernel", "Rules", "Telemetry",
+        "Wire", logging,
       ],
       path: "Sources/Dispatcher/Service", swiftSettings: strict),
     .target(
       name: "Distributor",
       dependencies: [
         "DistributorCore", "ControlChannel", "ControlProtocol", "ForwardingPlane", "Handoff", "LinuxKernel",
-        "Telemetry",
-        "Wire", logging,
+        "Rules", "Telemetry", "Wire", logging,
       ],
       path: "Sources/Distributor/Service", swiftSettings: strict),
     .target(
-      name: "BackEnd", dependencies: ["BackEndCore", "ControlChannel", "LinuxKernel", "Telemetry", logging],
+      name: "BackEnd",
+      dependencies: [
+        "BackEndCore", "ControlChannel", "ForwardingPlane", "LinuxKernel", "Telemetry", "Wire", logging,
+      ],
       path: "Sources/BackEnd/Service", swiftSettings: strict),
     .executableTarget(
       name: "ClusterStartup",
       dependencies: [
-        "Dispatcher", "DispatcherCore", "Distributor", "BackEnd", "Telemetry", "LinuxKernel", "Wire", argumentParser,
-        logging, yams,
+        "AdminReports", "Dispatcher", "DispatcherCore", "Distributor", "BackEnd", "BackEndCore", "ControlProtocol",
+        "Rules", "Telemetry", "LinuxKernel", "Wire", argumentParser, logging, yams,
       ],
       swiftSettings: strict),
     .executableTarget(
-      name: "ClusterControl", dependencies: ["LinuxKernel", "Telemetry", "Wire", argumentParser], swiftSettings: strict),
+      name: "ClusterControl",
+      dependencies: ["AdminReports", "ControlProtocol", "LinuxKernel", "Telemetry", "Wire", argumentParser],
+      swiftSettings: strict),
 
     // MARK: Lab: a cluster in network namespaces
     .target(name: "Lab", dependencies: ["LinuxKernel", "Wire"], swiftSettings: strict),
@@ -114,17 +122,22 @@ let package = Package(
     // MARK: Tests
     .testTarget(name: "WireTests", dependencies: ["Wire"], swiftSettings: strict),
     .testTarget(name: "HTTPHeadTests", dependencies: ["HTTPHead"], swiftSettings: strict),
-    .testTarget(name: "ControlProtocolTests", dependencies: ["ControlProtocol", "Handoff"], swiftSettings: strict),
+    .testTarget(name: "RulesTests", dependencies: ["HTTPHead", "Rules", "Wire"], swiftSettings: strict),
     .testTarget(
-      name: "DispatcherCoreTests", dependencies: ["DispatcherCore", "ControlProtocol", "Wire"], swiftSettings: strict),
+      name: "ControlProtocolTests", dependencies: ["ControlProtocol", "Handoff", "Rules"], swiftSettings: strict),
+    .testTarget(
+      name: "DispatcherCoreTests", dependencies: ["DispatcherCore", "ControlProtocol", "Rules", "Wire"],
+      swiftSettings: strict),
     .testTarget(
       name: "DispatcherTests",
-      dependencies: ["Dispatcher", "DispatcherCore", "ControlChannel", "ControlProtocol", "LinuxKernel", "Wire"],
+      dependencies: [
+        "Dispatcher", "DispatcherCore", "ControlChannel", "ControlProtocol", "LinuxKernel", "Rules", "Wire",
+      ],
       swiftSettings: strict),
     .testTarget(
       name: "DistributorTests", dependencies: ["Distributor", "ControlProtocol", "Wire"], swiftSettings: strict),
     .testTarget(
-      name: "DistributorCoreTests", dependencies: ["DistributorCore", "HTTPHead", "Handoff", "Wire"],
+      name: "DistributorCoreTests", dependencies: ["DistributorCore", "HTTPHead", "Handoff", "Rules", "Wire"],
       swiftSettings: strict),
     .testTarget(name: "BackEndTests", dependencies: ["BackEnd", "BackEndCore", "Lab"], swiftSettings: strict),
     .testTarget(name: "LinuxKernelTests", dependencies: ["LinuxKernel", "Lab"], swiftSettings: strict),
@@ -143,8 +156,8 @@ let package = Package(
     .testTarget(
       name: "ClusterStartupTests",
       dependencies: [
-        "ClusterStartup", "ClusterControl", "DispatcherCore", "LinuxKernel", "Telemetry", "Wire", argumentParser,
-        logging,
+        "ClusterStartup", "ClusterControl", "AdminReports", "ControlChannel", "ControlProtocol", "DispatcherCore",
+        "LinuxKernel", "Rules", "Telemetry", "Wire", argumentParser, logging,
       ],
       exclude: ["Golden"], swiftSettings: strict),
     .testTarget(name: "LabTests", dependencies: ["Lab"], swiftSettings: strict),

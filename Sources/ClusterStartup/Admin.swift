@@ -12,12 +12,12 @@ struct Admin: Sendable {
 
   /// Nil when there shall be none.
   static func start(
-    _ endpoint: Endpoint?, metrics: MetricsRegistry, table: RoleTable, logger: Logger
+    _ endpoint: Endpoint?, metrics: MetricsRegistry, pages: AdminPages, table: RoleTable, logger: Logger
   ) throws(StartupFailure) -> Admin? {
     guard let endpoint else { return nil }
     let result = try wait { () async -> Result<AdminServer, StartupFailure> in
       do throws(StartupFailure) {
-        return .success(try await AdminServer(at: endpoint, metrics: metrics) { table.health() })
+        return .success(try await AdminServer(at: endpoint, metrics: metrics, pages: pages) { table.health() })
       } catch {
         return .failure(error)
       }

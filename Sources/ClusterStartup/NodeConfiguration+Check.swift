@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import BackEndCore
+import ControlProtocol
 import DispatcherCore
 import Distributor
 import Logging
+import Rules
 import Telemetry
 import Wire
 
@@ -116,7 +119,8 @@ private struct SettingCheck {
         problems.append(ConfigurationProblem(value, of: .serve, problem, remedy: remedy))
       }
       guard let address = parser.parse(value.text) else {
-        report(parser.problem, parser.remedy)
+        let isMode = ServeMode(rawValue: value.text) != nil
+        report(parser.problem, isMode ? "How a server node serves is said with --serve-mode" : parser.remedy)
         continue
       }
       if served.contains(address) { report("is served twice", "Remove one") }
@@ -135,7 +139,7 @@ private struct SettingCheck {
     let settings = DispatcherSettings(
       policy: value(.policy, .word("policy")) ?? .lard, tLow: value(.tLow, load) ?? 25,
       tHigh: value(.tHigh, load) ?? 65,
-      admission: value(.admission, .admission) ?? .unlimited)
+      admission: value(.admission, .admission) ?? .unlimited, rules: rules())
     if problems.count == before, settings.tLow >= settings.tHigh {
       report(
         values[.tHigh].isEmpty ? .tLow : .tHigh,
@@ -149,7 +153,28 @@ private struct SettingCheck {
     missing(.serverPort)
     return BackEndSettings(
       serverPort: value(.serverPort, .port) ?? 0, handoffPort: value(.handoffPort, .port) ?? 7001,
-      weight: value(.weight, .integer("weight", 1...10_000)) ?? 100, maximumConnections: maximum ?? 100_000)
+      weight: value(.weight, .integer("weight", 1...10_000)) ?? 100, pools: pools(),
+      tunnel: value(.tunnel, .word("tunnel mode")) ?? .auto, maximumConnections: maximum ?? 100_000, serveMode: value(.serveMode, .word("serve mode")) ?? .auto)
+  }
+
+  mutating func rules() -> [Rule] {
+    guard let value = values[.rules].last else { return [] }
+    do throws(ConfigurationProblems) {
+      return try RulesFile.load(value.text, place: "\(value.source)")
+    } catch {
+      problems += error.all
+      return []
+    }
+  }
+
+  mutating func pools() -> [String] {
+    let pools = list(.pool, .poolName)
+    if pools.count > ControlProtocolLimit.pools {
+      report(
+        .pool, "\(pools.count) pools are more than a node can be in",
+        remedy: "Give at most \(ControlProtocolLimit.pools)")
+    }
+    return pools
   }
 
   mutating func distributorSettings(
@@ -160,7 +185,8 @@ private struct SettingCheck {
       port: value(.distributorPort, .port) ?? 0, serve: serve,
       queueNumber: value(.queueNumber, .integer("queue number", 0...65_535)) ?? 0,
       handshake: value(.handshake, .word("handshake mode")) ?? .auto,
-      packets: value(.packets, .word("packet path")) ?? .auto, maximumFlows: maximum ?? 262_144,
+      packets: value(.packets, .word("packet path")) ?? .auto,
+      tunnel: value(.tunnel, .word("tunnel mode")) ?? .auto, maximumFlows: maximum ?? 262_144,
       headTimeout: UInt64((value(.headTimeout, .seconds(0.1...3_600)) ?? 10) * 1e9))
     if Int(settings.queueNumber) + (workers ?? 1) > 65_536 {
       report(

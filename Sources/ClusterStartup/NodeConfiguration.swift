@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import BackEndCore
 import DispatcherCore
 import Distributor
 import Logging
+import Rules
 import Telemetry
 import Wire
 
@@ -50,6 +52,8 @@ struct DispatcherSettings: Sendable, Hashable {
   var tHigh: UInt32
   /// Connections that the cluster takes at a time; beyond, requests wait for a moment and are then answered with 503.
   var admission: Admission
+  /// What comes before the policy.
+  var rules: [Rule]
 }
 
 /// Policies as options and file write them.
@@ -74,7 +78,11 @@ struct BackEndSettings: Sendable, Hashable {
   var handoffPort: UInt16
   /// Relative to other nodes; 100 is an average one.
   var weight: UInt16
+  /// Names of the pools that it is in.
+  var pools: [String]
+  var tunnel: TunnelMode
   var maximumConnections: UInt32
+  var serveMode: ServeMode
 }
 
 struct DistributorSettings: Sendable, Hashable {
@@ -84,6 +92,7 @@ struct DistributorSettings: Sendable, Hashable {
   var queueNumber: UInt16
   var handshake: HandshakeMode
   var packets: PacketPath
+  var tunnel: TunnelMode
   /// Handed-off connections at a time.
   var maximumFlows: UInt32
   /// Nanoseconds.

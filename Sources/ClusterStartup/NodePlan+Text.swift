@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import BackEndCore
 import DispatcherCore
 import Distributor
 import Wire
@@ -17,11 +18,14 @@ extension NodePlan {
       lines.append("dispatcher       here, control connections at \(dispatcher)")
       lines.append("policy           \(settings.policy.rawValue), t-low \(settings.tLow), t-high \(settings.tHigh)")
       lines.append("admission        \(admission(settings.admission))")
+      if !settings.rules.isEmpty { lines.append("rules            \(settings.rules.count)") }
     case .elsewhere(let host):
       lines.append("dispatcher       \(dispatcher)" + (host == "\(dispatcher.address)" ? "" : " (\(host))"))
     }
     if let backEnd = configuration.backEnd {
       lines.append("web server       port \(backEnd.serverPort) of this node, weight \(backEnd.weight)")
+      lines.append("serve mode       \(backEnd.serveMode.rawValue)")
+      if !backEnd.pools.isEmpty { lines.append("pools            \(backEnd.pools.joined(separator: ", "))") }
       lines.append("handoffs         at \(Endpoint(internalAddress, backEnd.handoffPort))")
       lines.append("connections      at most \(backEnd.maximumConnections), \(workers) workers")
     }
@@ -31,6 +35,7 @@ extension NodePlan {
       let last = Int(distributor.queueNumber) + workers - 1
       lines.append("workers          \(workers), queues \(distributor.queueNumber) to \(last)")
       lines.append("handshake        \(distributor.handshake.rawValue), packets by \(distributor.packets.rawValue)")
+      lines.append("tunnels          \(distributor.tunnel.rawValue)")
       lines.append("flows            at most \(distributor.maximumFlows)")
       lines.append("head timeout     \(seconds(Double(distributor.headTimeout) / 1e9))")
     }

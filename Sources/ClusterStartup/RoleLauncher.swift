@@ -33,14 +33,19 @@ enum RoleLauncher {
     var parameters = DispatcherParameters.with(
       settings.policy.name, thresholds: LARDThresholds(low: settings.tLow, high: settings.tHigh))
     parameters.admission = settings.admission
-    return DispatcherConfiguration(listen: plan.dispatcher, name: plan.nodeName, parameters: parameters)
+    return DispatcherConfiguration(
+      listen: plan.dispatcher, name: plan.nodeName, parameters: parameters, rules: settings.rules)
   }
 
   static func backEnd(_ plan: NodePlan, _ settings: BackEndSettings) -> BackEndConfiguration {
-    BackEndConfiguration(
+    var configuration = BackEndConfiguration(
       nodeName: plan.nodeName, internalAddress: plan.internalAddress, dispatcher: plan.dispatcher,
       serverPort: settings.serverPort, handoffPort: settings.handoffPort, weight: settings.weight,
+      pools: settings.pools,
       maximumConnections: settings.maximumConnections, workers: plan.workers)
+    configuration.serve = settings.serveMode
+    configuration.acceptsTunnels = settings.tunnel != .never
+    return configuration
   }
 
   static func distributor(_ plan: NodePlan, _ settings: DistributorSettings) -> DistributorConfiguration {
@@ -48,7 +53,8 @@ enum RoleLauncher {
       nodeName: plan.nodeName, internalAddress: plan.internalAddress, interface: plan.interface,
       services: plan.services, dispatcher: plan.dispatcher, workers: plan.workers, firstQueue: settings.queueNumber,
       maximumFlows: Int(settings.maximumFlows), headTimeout: settings.headTimeout,
-      handshake: settings.handshake, packets: settings.packets, instance: .random(in: .min ... .max))
+      handshake: settings.handshake, packets: settings.packets, tunnel: settings.tunnel,
+      instance: .random(in: .min ... .max))
   }
 }
 

@@ -10,6 +10,7 @@ enum Setting: String, CaseIterable, Sendable {
   case nodeName = "node-name"
   case internalAddress = "internal-address"
   case serve
+  case serveMode = "serve-mode"
   case interface
   case controlPort = "control-port"
   case handoffPort = "handoff-port"
@@ -18,19 +19,22 @@ enum Setting: String, CaseIterable, Sendable {
   case tLow = "t-low"
   case tHigh = "t-high"
   case admission
+  case rules
   case weight
+  case pool
   case maxConnections = "max-connections"
   case workers
   case queueNumber = "queue-number"
   case handshake
   case packets
+  case tunnel
   case headTimeout = "head-timeout"
   case drainSeconds = "drain-seconds"
   case logLevel = "log-level"
   case logFormat = "log-format"
 
   /// Takes a sequence in the file, and may be given repeatedly as an option.
-  var isList: Bool { self == .roles || self == .serve }
+  var isList: Bool { self == .roles || self == .serve || self == .pool }
 
   /// As it is written on a command line.
   var option: String {
@@ -47,9 +51,9 @@ enum Setting: String, CaseIterable, Sendable {
   var readers: Set<NodeRole> {
     switch self {
     case .distributorPort, .serve, .queueNumber, .handshake, .packets, .headTimeout: [.distributor]
-    case .serverPort, .handoffPort, .weight: [.backEnd]
-    case .policy, .tLow, .tHigh, .admission: [.dispatcher]
-    case .maxConnections, .workers, .interface: [.distributor, .backEnd]
+    case .serverPort, .handoffPort, .weight, .serveMode, .pool: [.backEnd]
+    case .policy, .tLow, .tHigh, .admission, .rules: [.dispatcher]
+    case .maxConnections, .workers, .interface, .tunnel: [.distributor, .backEnd]
     default: []
     }
   }

@@ -41,7 +41,7 @@ enum SettingsFile {
 
   private static func place(_ node: Node) -> String { node.mark?.description ?? "1:1" }
 
-  private static func problem(of error: any Error, path: String) -> ConfigurationProblem {
+  static func problem(of error: any Error, path: String) -> ConfigurationProblem {
     let remedy = "Correct the YAML there"
     switch error {
     case YamlError.scanner(let context, let problem, let mark, _),

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import ArgumentParser
+import Dispatcher
 import LinuxKernel
 import Logging
 import Telemetry
@@ -102,31 +103,41 @@ enum Startup {
 
     let metrics = MetricsRegistry()
     let table = RoleTable()
+    let pages = AdminPages()
     metrics.registerProcess(
       version: StartupCommand.version, node: configuration.nodeName ?? HostFacts.name(),
       roles: configuration.roles.map(\.rawValue))
     metrics.register { [table.health().family()] }
-    let admin = try Admin.start(configuration.admin, metrics: metrics, table: table, logger: logger)
+    let admin = try Admin.start(configuration.admin, metrics: metrics, pages: pages, table: table, logger: logger)
     defer { admin?.stop() }
 
     var runner: NodeRunner
     do {
       runner = try NodeRunner(configuration, signals: signals, metrics: metrics, table: table, logger: logger) {
-        readLogLevel(options, into: level, logger)
+        readAgain(options, into: level, table, logger)
       }
     } catch {
       throw StartupFailure("The main loop cannot be set up (\(error))", remedy: "Raise the limit of open files")
     }
-    return try runner.run(host: try host(), facts: .current(), start: RoleLauncher.start)
+    return try runner.run(host: try host(), facts: .current()) { role, plan, metrics, logger throws(StartupFailure) in
+      let running = try RoleLauncher.start(role, plan, metrics, logger)
+      if let dispatcher = running as? DispatcherRole { DispatcherPages.add(dispatcher, to: pages) }
+      return running
+    }
   }
 
-  /// SIGHUP: options and file are read again, and the log level that they say now is taken.
-  private static func readLogLevel(_ options: StartupOptions, into level: SharedLogLevel, _ logger: Logger) {
+  /// SIGHUP: options and files are read again, and the log level and the rules that they say now are taken.
+  private static func readAgain(
+    _ options: StartupOptions, into level: SharedLogLevel, _ table: RoleTable, _ logger: Logger
+  ) {
     do throws(ConfigurationProblems) {
-      level.level = try load(options).log.level
+      let configuration = try load(options)
+      level.level = configuration.log.level
       logger.notice("log level read again", metadata: ["level": "\(level.level)"])
+      guard case .here(let settings) = configuration.dispatcher else { return }
+      for case let role as DispatcherRole in table.roles { role.setRules(settings.rules) }
     } catch {
-      logger.error("the log level stays", metadata: ["level": "\(level.level)", "problem": "\(error)"])
+      logger.error("log level and rules stay", metadata: ["level": "\(level.level)", "problem": "\(error)"])
     }
   }
 }

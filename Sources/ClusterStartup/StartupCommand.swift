@@ -18,7 +18,7 @@ struct StartupCommand: ParsableCommand {
       """,
     discussion: """
       Nodes may start in any order and wait for each other. SIGTERM and SIGINT drain and end the node, a second \
-      one ends it at once; SIGHUP reads the log level again. Exit status: 0 after a clean end, 1 when the node could \
+      one ends it at once; SIGHUP reads the log level and the rules again. Exit status: 0 after a clean end, 1 when the node could \
       not start or end, 2 for wrong options or a wrong configuration file.
       """,
     version: "cluster_startup \(version)")

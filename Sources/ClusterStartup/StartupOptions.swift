@@ -48,6 +48,12 @@ struct StartupOptions: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
+      "How a server node serves: direct (its web server accepts the connections itself), repair (they are relayed to it) "
+        + "or auto, which is direct where that is possible (default: auto).", valueName: "mode"))
+  var serveMode: String?
+
+  @Option(
+    help: ArgumentHelp(
       "Interface of clients' packets (default: the one that has the internal address).", valueName: "name"))
   var interface: String?
 
@@ -78,8 +84,17 @@ struct StartupOptions: ParsableArguments {
         + "unlimited).", valueName: "limit"))
   var admission: String?
 
+  @Option(
+    help: ArgumentHelp(
+      "YAML file of rules that select pools of back-ends or make requests sticky; SIGHUP reads it again.",
+      valueName: "file"))
+  var rules: String?
+
   @Option(help: ArgumentHelp("Capacity of this server node; 100 is an average one (default: 100).", valueName: "n"))
   var weight: String?
+
+  @Option(help: ArgumentHelp("Pool that this server node is in; may be repeated (default: none).", valueName: "name"))
+  var pool: [String] = []
 
   @Option(
     help: ArgumentHelp(
@@ -105,6 +120,12 @@ struct StartupOptions: ParsableArguments {
       "How packets come to user space: ring (BPF), queue (NFQUEUE), or auto for ring where it can (default: auto).",
       valueName: "path"))
   var packets: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "Tunnels to server nodes: always, never, or auto for those that are no neighbours of the distributor (default: auto).",
+      valueName: "mode"))
+  var tunnel: String?
 
   @Option(
     help: ArgumentHelp("Time for a client to send a whole request head (default: 10).", valueName: "seconds"))
@@ -136,6 +157,7 @@ extension StartupOptions {
       values.append(role.rawValue, for: .roles, from: .option(role.flag))
     }
     for address in serve { values.append(address, for: .serve, from: .option(Setting.serve.option)) }
+    for name in pool { values.append(name, for: .pool, from: .option(Setting.pool.option)) }
     for setting in Setting.allCases {
       if let text = text(of: setting) { values.append(text, for: setting, from: .option(setting.option)) }
     }
@@ -144,12 +166,13 @@ extension StartupOptions {
 
   private func text(of setting: Setting) -> String? {
     switch setting {
-    case .roles, .serve: nil
+    case .roles, .serve, .pool: nil
     case .distributorPort: distributorPort
     case .serverPort: serverPort
     case .dispatcher: dispatcher
     case .nodeName: nodeName
     case .internalAddress: internalAddress
+    case .serveMode: serveMode
     case .interface: interface
     case .controlPort: controlPort
     case .handoffPort: handoffPort
@@ -158,12 +181,14 @@ extension StartupOptions {
     case .tLow: tLow
     case .tHigh: tHigh
     case .admission: admission
+    case .rules: rules
     case .weight: weight
     case .maxConnections: maxConnections
     case .workers: workers
     case .queueNumber: queueNumber
     case .handshake: handshake
     case .packets: packets
+    case .tunnel: tunnel
     case .headTimeout: headTimeout
     case .drainSeconds: drainSeconds
     case .logLevel: logLevel

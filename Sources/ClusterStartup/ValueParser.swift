@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import DispatcherCore
+import Rules
 import Wire
 
 /// What a text must be to become a value, with the sentences for when it is not.
@@ -104,6 +105,12 @@ extension ValueParser where Value == String {
         return isPlain && (1...255).contains(text.utf8.count) ? text : nil
       },
       problem: "is no node name", remedy: "Give 1 to 255 bytes without blanks and control characters")
+  }
+
+  static var poolName: ValueParser {
+    ValueParser(
+      parse: { PoolID.isName($0) ? $0 : nil }, problem: "is no name of a pool",
+      remedy: "Give 1 to \(PoolID.maximumNameLength) letters, digits, '-', '_' or '.'")
   }
 
   /// IFNAMSIZ is 16 with the final zero (include/uapi/linux/if.h).

@@ -49,6 +49,15 @@ struct BodyReader {
     return String(copying: utf8)
   }
 
+  /// One count byte, then that many texts.
+  mutating func texts(_ body: Span<UInt8>, limit: Int) throws(ControlProtocolError) -> [String] {
+    let count = Int(try uint8(body))
+    guard count <= limit else { throw .tooManyElements }
+    var texts: [String] = []
+    for _ in 0..<count { texts.append(try text(body)) }
+    return texts
+  }
+
   mutating func backEndState(_ body: Span<UInt8>) throws(ControlProtocolError) -> BackEndState {
     guard let state = BackEndState(rawValue: try uint8(body)) else { throw .invalidBackEndState }
     return state
@@ -108,10 +117,18 @@ extension OutputSpan where Element == UInt8 {
     append(UInt8(length))
     for byte in text.utf8.prefix(length) { append(byte) }
   }
+
+  /// One count byte and at most 255 texts.
+  mutating func append(texts: [String]) {
+    append(UInt8(clamping: texts.count))
+    for text in texts.prefix(255) { append(text: text) }
+  }
 }
 
 /// Lengths of the variable parts.
 enum BodyLength {
+  static func texts(_ texts: [String]) -> Int { texts.prefix(255).reduce(1) { $0 + text($1) } }
+
   static func text(_ text: String) -> Int {
     let utf8 = text.utf8
     guard utf8.count > ControlProtocolLimit.textBytes else { return 1 + utf8.count }

@@ -19,6 +19,8 @@ public enum ControlProtocolError: Error, Hashable, Sendable, CaseIterable {
   case invalidBackEndState
   case invalidHandoffRefusal
   case invalidDecisionOutcome
+  /// A kind of stickiness that does not exist, or a prefix longer than an address.
+  case invalidRule
   /// A flag bit that has no meaning, or a field that its flag says is absent and that is not zero.
   case invalidFlags
   /// A shift above 14 (RFC 7323 section 2.3).
@@ -39,6 +41,7 @@ extension ControlProtocolError: CustomStringConvertible {
     case .invalidBackEndState: "unknown back-end state"
     case .invalidHandoffRefusal: "unknown reason of a refused handoff"
     case .invalidDecisionOutcome: "unknown outcome of a decision"
+    case .invalidRule: "rule with an unknown kind of stickiness or an address prefix above 128 bits"
     case .invalidFlags: "flags or absent fields that are not zero"
     case .invalidWindowScale: "window scale above 14"
     }
@@ -52,6 +55,8 @@ public enum ControlProtocolLimit {
   public static let textBytes = 255
   /// Back-ends in one `ClusterView`.
   public static let backEnds = 1024
+  /// Pools that one back-end is in.
+  public static let pools = 16
   /// Service endpoints in one `ClusterView` or one `DistributorRegistration`.
   public static let services = 1024
   /// Elements of the list messages (decision requests, decisions, returned assignments, ended handoffs). Longer lists are

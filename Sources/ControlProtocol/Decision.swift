@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+public import Rules
 public import Wire
 
 /// A distributor asks for one decision. Sent in batches; a further batch only while no batch is unanswered (USENIX 2000,
@@ -9,19 +10,16 @@ public struct DecisionRequest: Hashable, Sendable, BitwiseCopyable {
   public var id: UInt64
   /// SipHash-2-4 of the request target under `TargetHash.key`: the paper's hash instead of the URL.
   public var target: UInt64
-  /// The pool that the rules selected; 0 is every back-end.
-  public var pool: UInt16
+  /// Which back-ends may serve it and what it sticks by, as the rules say.
+  public var route: Route
   /// A back-end that refused this request before, if any: not to be chosen again.
   public var excluded: BackEndID?
-  /// The client's address, for affinity.
-  public var client: IPAddress
 
-  public init(id: UInt64, target: UInt64, pool: UInt16 = 0, excluded: BackEndID? = nil, client: IPAddress) {
+  public init(id: UInt64, target: UInt64, route: Route = Route(), excluded: BackEndID? = nil) {
     self.id = id
     self.target = target
-    self.pool = pool
+    self.route = route
     self.excluded = excluded
-    self.client = client
   }
 }
 

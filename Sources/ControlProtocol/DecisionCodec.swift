@@ -1,16 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 
+internal import Rules
 internal import Wire
 
 /// Fixed-size records of the two hot messages: a decision request and a decision. The dispatcher can read requests in place
 /// and emit decisions one by one, with no array between.
 public enum DecisionCodec {
-  /// id 8, target 8, client 16, pool 2, excluded 2, flags 1, three zero bytes.
-  public static let requestLength = 40
+  /// id 8, target 8, affinity key 8, affinity seed 8, affinity lifetime 4 (0: no affinity), pool 4, excluded 2 (0xffff:
+  /// none), two zero bytes.
+  public static let requestLength = 44
   /// id 8, outcome 1, one zero byte, back-end 2.
   public static let decisionLength = 12
 
-  static let excludedFlag: UInt8 = 1
+  static let noBackEnd: UInt16 = 0xffff
 
   /// How many requests a body of `.decisionRequests` holds.
   ///
@@ -24,16 +26,16 @@ public enum DecisionCodec {
   /// - Throws: `.invalidFlags`.
   public static func request(at index: Int, in body: Span<UInt8>) throws(ControlProtocolError) -> DecisionRequest {
     let start = index * requestLength
-    let flags = body[start + 36]
-    let excluded = body.readUInt16(at: start + 34)
-    let hasExcluded = flags & excludedFlag != 0
-    guard flags & ~excludedFlag == 0, body[start + 37] == 0, body.readUInt16(at: start + 38) == 0,
-      hasExcluded || excluded == 0
-    else { throw .invalidFlags }
+    let key = body.readUInt64(at: start + 16)
+    let seed = body.readUInt64(at: start + 24)
+    let lifetime = body.readUInt32(at: start + 32)
+    let excluded = body.readUInt16(at: start + 40)
+    guard body.readUInt16(at: start + 42) == 0, lifetime != 0 || key | seed == 0 else { throw .invalidFlags }
+    let affinity = lifetime == 0 ? nil : Affinity(key: key, seed: seed, lifetime: lifetime)
     return DecisionRequest(
-      id: body.readUInt64(at: start), target: body.readUInt64(at: start + 8), pool: body.readUInt16(at: start + 32),
-      excluded: hasExcluded ? BackEndID(excluded) : nil,
-      client: IPAddress(high: body.readUInt64(at: start + 16), low: body.readUInt64(at: start + 24)))
+      id: body.readUInt64(at: start), target: body.readUInt64(at: start + 8),
+      route: Route(pool: PoolID(rawValue: body.readUInt32(at: start + 36)), affinity: affinity),
+      excluded: excluded == noBackEnd ? nil : BackEndID(excluded))
   }
 
   /// The decision at `index` of a body of `.decisions`.
@@ -57,11 +59,11 @@ public enum DecisionCodec {
   static func append(_ request: DecisionRequest, to output: inout OutputSpan<UInt8>) {
     output.append(bigEndian: request.id)
     output.append(bigEndian: request.target)
-    output.append(request.client)
-    output.append(bigEndian: request.pool)
-    output.append(bigEndian: request.excluded?.rawValue ?? 0)
-    output.append(request.excluded == nil ? 0 : excludedFlag)
-    output.append(0)
+    output.append(bigEndian: request.route.affinity?.key ?? 0)
+    output.append(bigEndian: request.route.affinity?.seed ?? 0)
+    output.append(bigEndian: request.route.affinity?.lifetime ?? 0)
+    output.append(bigEndian: request.route.pool.rawValue)
+    output.append(bigEndian: request.excluded?.rawValue ?? noBackEnd)
     output.append(bigEndian: UInt16(0))
   }
 

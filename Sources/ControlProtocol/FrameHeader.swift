@@ -47,6 +47,7 @@ enum MessageType: UInt8, CaseIterable {
   case assignmentsReturned = 20
   case clusterView = 32
   case decisions = 33
+  case rules = 34
   case handoff = 48
   case handoffAccepted = 49
   case handoffRefused = 50

@@ -50,7 +50,7 @@ public struct Hello: Hashable, Sendable {
 }
 
 public enum ControlProtocolVersion {
-  public static let current: UInt16 = 1
+  public static let current: UInt16 = 2
 }
 
 /// A server node announces itself to the dispatcher.
@@ -67,10 +67,12 @@ public struct BackEndRegistration: Hashable, Sendable {
   public var weight: UInt16
   /// The most connections that the agent takes at a time.
   public var maximumConnections: UInt32
+  /// Names of the pools that the node is in (`PoolID`), at most `ControlProtocolLimit.pools`.
+  public var pools: [String]
 
   public init(
     address: IPAddress, mac: MACAddress, handoffPort: UInt16, serverPort: UInt16, weight: UInt16,
-    maximumConnections: UInt32
+    maximumConnections: UInt32, pools: [String] = []
   ) {
     self.address = address
     self.mac = mac
@@ -78,6 +80,7 @@ public struct BackEndRegistration: Hashable, Sendable {
     self.serverPort = serverPort
     self.weight = weight
     self.maximumConnections = maximumConnections
+    self.pools = pools
   }
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import Handoff
+internal import Rules
 internal import Wire
 
 extension Message {
@@ -39,6 +40,7 @@ extension Message {
       let active = try reader.uint32(body)
       return .loadReport(LoadReport(ended: ended, active: active, state: try reader.backEndState(body)))
     case .clusterView: return .clusterView(try ClusterView(body, &reader))
+    case .rules: return .rules(try RuleSet(body, &reader))
     case .handoffAccepted: return .handoffAccepted(HandoffID(try reader.uint64(body)))
     case .handoffRefused:
       let id = HandoffID(try reader.uint64(body))
@@ -93,7 +95,7 @@ extension BackEndRegistration {
     let weight = try reader.uint16(body)
     self.init(
       address: address, mac: mac, handoffPort: handoffPort, serverPort: serverPort, weight: weight,
-      maximumConnections: try reader.uint32(body))
+      maximumConnections: try reader.uint32(body), pools: try reader.texts(body, limit: ControlProtocolLimit.pools))
   }
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import Handoff
+internal import Rules
 internal import Wire
 
 extension Message {
@@ -23,7 +24,7 @@ extension Message {
     case .goodbye(let text):
       Message.frame(.goodbye, bodyLength: BodyLength.text(text), into: &bytes) { $0.append(text: text) }
     case .registerBackEnd(let registration):
-      Message.frame(.registerBackEnd, bodyLength: BackEndRegistration.encodedLength, into: &bytes) {
+      Message.frame(.registerBackEnd, bodyLength: registration.encodedLength, into: &bytes) {
         registration.encode(to: &$0)
       }
     case .registerDistributor(let registration):
@@ -35,6 +36,8 @@ extension Message {
         output.append(report.state.rawValue)
       }
     case .clusterView(let view): view.encode(into: &bytes)
+    case .rules(let set):
+      Message.frame(.rules, bodyLength: set.encodedLength, into: &bytes) { set.encode(to: &$0) }
     case .decisionRequests, .assignmentsReturned, .decisions, .handoffsEnded: encodeList(into: &bytes)
     case .handoff, .handoffAccepted, .handoffRefused, .abortHandoff: encodeHandoffMessage(into: &bytes)
     }
@@ -97,7 +100,7 @@ extension Message {
 }
 
 extension BackEndRegistration {
-  static let encodedLength = 32
+  var encodedLength: Int { 32 + BodyLength.texts(pools) }
 
   func encode(to output: inout OutputSpan<UInt8>) {
     output.append(address)
@@ -106,6 +109,7 @@ extension BackEndRegistration {
     output.append(bigEndian: serverPort)
     output.append(bigEndian: weight)
     output.append(bigEndian: maximumConnections)
+    output.append(texts: pools)
   }
 }
 
@@ -115,7 +119,7 @@ extension ClusterView {
       backEnds.count <= ControlProtocolLimit.backEnds && services.count <= ControlProtocolLimit.services,
       "more members than a cluster view holds")
     var length = 8 + 2 + 2 + services.count * 18
-    for backEnd in backEnds { length += 11 + BodyLength.text(backEnd.name) + BackEndRegistration.encodedLength }
+    for backEnd in backEnds { length += 11 + BodyLength.text(backEnd.name) + backEnd.registration.encodedLength }
     Message.frame(.clusterView, bodyLength: length, into: &bytes) { output in
       output.append(bigEndian: epoch)
       output.append(bigEndian: UInt16(backEnds.count))

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 public import Handoff
+public import Rules
 
 /// A message on a control connection. `decode(encode(x)) == x`.
 ///
@@ -24,6 +25,8 @@ public enum Message: Hashable, Sendable {
   // Dispatcher to node.
   case clusterView(ClusterView)
   case decisions([Decision])
+  /// To distributors only: what comes before the policy. Sent after the hello and whenever it changes.
+  case rules(RuleSet)
 
   // Distributor worker to back-end agent and back.
   case handoff(HandoffRequest)

@@ -10,6 +10,8 @@ public struct FlowEntry: Hashable, Sendable, BitwiseCopyable {
     case forward(to: MACAddress)
     /// Let it pass to this node's own TCP, marked with the configuration's `localMark`.
     case deliverLocally
+    /// Send the packet to a node on another network, by this entry of the `TunnelTable`.
+    case tunnel(UInt16)
   }
 
   /// What the client has sent, and the connection's end. The kernel sets these; they are never cleared while the entry lives.

@@ -47,6 +47,16 @@ public enum ForwardingOutcome: Int, CaseIterable, Hashable, Sendable {
   case ringFull
   /// For user space, but no process of the distributor lives. Dropped.
   case unattended
+  /// Sent to the back-end in a tunnel.
+  case tunnelled
+  /// The flow's tunnel is not in the table. Dropped.
+  case tunnelUnknown
+  /// With the tunnel's headers too long for the network. Dropped: clients were told a segment size that leaves room.
+  case tunnelTooBig
+  /// The hop limit is used up. Dropped.
+  case hopsExceeded
+  /// A router's error about a packet of the back-end, sent on to it.
+  case errorForwarded
 
   /// The value of the metric's label `outcome`.
   public var label: String {
@@ -71,6 +81,11 @@ public enum ForwardingOutcome: Int, CaseIterable, Hashable, Sendable {
     case .ackAbsorbed: "ack_absorbed"
     case .ringFull: "ring_full"
     case .unattended: "unattended"
+    case .tunnelled: "tunnelled"
+    case .tunnelUnknown: "tunnel_unknown"
+    case .tunnelTooBig: "tunnel_too_big"
+    case .hopsExceeded: "hops_exceeded"
+    case .errorForwarded: "error_forwarded"
     }
   }
 }

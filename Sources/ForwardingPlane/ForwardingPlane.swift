@@ -51,6 +51,8 @@ public struct ForwardingPlane: ~Copyable, Sendable {
   private let services: ServiceSet
   /// How handshakes are answered and packets come to user space.
   public let handshake: HandshakeTable
+  /// Ways to server nodes on other networks.
+  public let tunnels: TunnelTable
   private let counterArray: CounterArray
   private let createdQdisc: Bool
 
@@ -115,7 +117,8 @@ public struct ForwardingPlane: ~Copyable, Sendable {
       flows: table, adoption: adoption, configuration: configuration, program: loaded.program, programID: programID,
       hook: hook, stateMap: loaded.maps.state, services: ServiceSet(map: loaded.maps.services),
       handshake: HandshakeTable(
-        handshake: loaded.maps.handshake, alive: loaded.maps.alive, rings: loaded.maps.rings), counterArray: counters,
+        handshake: loaded.maps.handshake, alive: loaded.maps.alive, rings: loaded.maps.rings),
+      tunnels: TunnelTable(map: loaded.maps.tunnels), counterArray: counters,
       createdQdisc: created || createdBefore)
   }
 

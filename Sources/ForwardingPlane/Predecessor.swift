@@ -76,14 +76,16 @@ enum Predecessor {
       let counters = found[names.counters], counters.fits(UInt32.self, handoff_counters.self),
       let handshake = found[names.handshake], handshake.fits(UInt32.self, handoff_handshake.self),
       let alive = found[names.alive], alive.fits(UInt32.self, UInt64.self),
-      let rings = found[names.rings], rings.fits(UInt32.self, UInt32.self)
+      let rings = found[names.rings], rings.fits(UInt32.self, UInt32.self),
+      let tunnels = found[names.tunnels], tunnels.fits(UInt32.self, tunnel_node.self)
     else {
       return .unusable(.otherLayout(version: record.layout_version), createdQdisc: record.created_qdisc == 1)
     }
     let capacity = Int(flows.info.max_entries)
     let maps = PlaneMaps(
       flows: flows.descriptor, services: services.descriptor, counters: counters.descriptor, state: state.descriptor,
-      handshake: handshake.descriptor, alive: alive.descriptor, rings: rings.descriptor)
+      handshake: handshake.descriptor, alive: alive.descriptor, rings: rings.descriptor,
+      tunnels: tunnels.descriptor)
     return .usable(maps, capacity: capacity, createdQdisc: record.created_qdisc == 1)
   }
 

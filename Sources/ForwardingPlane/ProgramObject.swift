@@ -14,6 +14,7 @@ struct PlaneMaps: Sendable {
   var handshake: SharedDescriptor
   var alive: SharedDescriptor
   var rings: SharedDescriptor
+  var tunnels: SharedDescriptor
 }
 
 /// The BPF program with its maps, in the kernel.
@@ -56,7 +57,7 @@ struct ProgramObject: ~Copyable {
   static let programName = "handoff_forward"
   static let mapNames = (
     flows: "handoff_flows", services: "handoff_service", counters: "handoff_counts", state: "handoff_state",
-    handshake: "handoff_shake", alive: "handoff_alive", rings: "handoff_rings"
+    handshake: "handoff_shake", alive: "handoff_alive", rings: "handoff_rings", tunnels: "handoff_tunnels"
   )
 
   private let object: OpaquePointer
@@ -109,6 +110,7 @@ struct ProgramObject: ~Copyable {
     checkLayout(names.handshake, UInt32.self, handoff_handshake.self)
     checkLayout(names.alive, UInt32.self, UInt64.self)
     checkLayout(names.rings, UInt32.self, UInt32.self)
+    checkLayout(names.tunnels, UInt32.self, tunnel_node.self)
     do {
       if let maps = existing {
         try reuse(names.services, maps.services)
@@ -117,6 +119,7 @@ struct ProgramObject: ~Copyable {
         try reuse(names.handshake, maps.handshake)
         try reuse(names.alive, maps.alive)
         try reuse(names.rings, maps.rings)
+        try reuse(names.tunnels, maps.tunnels)
       }
       if withFlows, let maps = existing {
         try reuse(names.flows, maps.flows)
@@ -169,7 +172,8 @@ struct ProgramObject: ~Copyable {
           state: try SharedDescriptor(duplicating: unsafe bpf_map__fd(map(names.state))),
           handshake: try SharedDescriptor(duplicating: unsafe bpf_map__fd(map(names.handshake))),
           alive: try SharedDescriptor(duplicating: unsafe bpf_map__fd(map(names.alive))),
-          rings: try SharedDescriptor(duplicating: unsafe bpf_map__fd(map(names.rings)))))
+          rings: try SharedDescriptor(duplicating: unsafe bpf_map__fd(map(names.rings))),
+          tunnels: try SharedDescriptor(duplicating: unsafe bpf_map__fd(map(names.tunnels)))))
     } catch {
       throw .system(error)
     }

@@ -24,6 +24,9 @@ struct ShapeOptions: ParsableArguments {
   @Option(help: "The dispatcher's policy.")
   var policy = "lard"
 
+  @Option(help: ArgumentHelp("How server nodes serve.", valueName: "auto|direct|repair"))
+  var serve = "auto"
+
   @Option(help: "Log level of the cluster's processes.")
   var logLevel = "info"
 
@@ -61,6 +64,7 @@ struct ShapeOptions: ParsableArguments {
     }
     var plan = ClusterPlan(front: front, placement: placement, distributors: distributors, servers: servers)
     plan.policy = policy
+    plan.serve = serve
     plan.logLevel = logLevel
     plan.clientAddresses = clientAddresses
     plan.offloads = !noOffloads

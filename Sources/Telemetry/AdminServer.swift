@@ -6,7 +6,7 @@ import Foundation
 import LinuxKernel
 public import Wire
 
-/// The HTTP server for operators: `/metrics` and `/healthz`.
+/// The HTTP server for operators: `/metrics`, `/healthz`, and the pages of the roles.
 ///
 /// It runs as tasks on Swift's own thread pool; event loops never wait for it, they only publish copies that it reads.
 public final class AdminServer: Sendable {
@@ -18,13 +18,15 @@ public final class AdminServer: Sendable {
   /// Listens and serves until `stop()`.
   ///
   /// - Parameters:
+  ///   - pages: answered by their paths; may grow while the server runs.
   ///   - health: asked at each `/healthz`.
   public init(
-    at endpoint: Endpoint, metrics: MetricsRegistry, health: @escaping @Sendable () -> HealthReport
+    at endpoint: Endpoint, metrics: MetricsRegistry, pages: AdminPages = AdminPages(),
+    health: @escaping @Sendable () -> HealthReport
   ) async throws(StartupFailure) {
     try AdminServer.probe(endpoint)
     server = AdminServer.server(at: endpoint)
-    await AdminServer.addRoutes(to: server, metrics: metrics, health: health)
+    await AdminServer.addRoutes(to: server, metrics: metrics, pages: pages, health: health)
     let server = self.server
     running = Task { try await server.run() }
     do {
@@ -65,7 +67,7 @@ public final class AdminServer: Sendable {
   }
 
   private static func addRoutes(
-    to server: HTTPServer, metrics: MetricsRegistry, health: @escaping @Sendable () -> HealthReport
+    to server: HTTPServer, metrics: MetricsRegistry, pages: AdminPages, health: @escaping @Sendable () -> HealthReport
   ) async {
     await server.appendRoute("GET,HEAD /metrics") { _ in
       let text = PrometheusText.render(metrics.collect())
@@ -77,6 +79,14 @@ public final class AdminServer: Sendable {
       return HTTPResponse(
         statusCode: report.isReady ? .ok : .serviceUnavailable,
         headers: [.contentType: "text/plain; charset=utf-8"], body: Data(report.text.utf8))
+    }
+    await server.appendRoute("GET,HEAD /*") { request in
+      guard let handler = pages.handler(of: request.path) else { return HTTPResponse(statusCode: .notFound) }
+      let query = Dictionary(request.query.map { ($0.name, $0.value) }) { $1 }
+      let page = await handler(query)
+      return HTTPResponse(
+        statusCode: HTTPStatusCode(page.status, phrase: ""), headers: [.contentType: page.contentType],
+        body: Data(page.body))
     }
   }
 }

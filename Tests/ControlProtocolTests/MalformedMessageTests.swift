@@ -12,6 +12,8 @@ struct MalformedMessageTests {
     var error: ControlProtocolError
   }
 
+  private static let zeros = "0000000000000000"
+
   static let cases: [Case] = [
     Case(description: "body above 1 MiB", hex: "00100001 02000000", error: .bodyTooLong),
     Case(description: "largest length", hex: "ffffffff 02000000", error: .bodyTooLong),
@@ -46,17 +48,41 @@ struct MalformedMessageTests {
       description: "back-end where none is", hex: "0000000c 21000000 0000000000000001 02 00 0001",
       error: .invalidFlags),
     Case(
-      description: "unknown request flag",
-      hex: "00000028 13000000 0000000000000001 0000000000000001 00000000000000000000ffff00000000 0000 0000 02 000000",
-      error: .invalidFlags),
-    Case(
-      description: "excluded without its flag",
-      hex: "00000028 13000000 0000000000000001 0000000000000001 00000000000000000000ffff00000000 0000 0001 00 000000",
-      error: .invalidFlags),
+      description: "affinity key without a lifetime",
+      hex: """
+        0000002c 13000000
+        0000000000000001 0000000000000001 0000000000000001 0000000000000000 00000000 00000000 ffff 0000
+        """, error: .invalidFlags),
     Case(
       description: "reserved bytes of a request",
-      hex: "00000028 13000000 0000000000000001 0000000000000001 00000000000000000000ffff00000000 0000 0000 00 000001",
+      hex: """
+        0000002c 13000000
+        0000000000000001 0000000000000001 0000000000000000 0000000000000000 00000000 00000000 ffff 0001
+        """, error: .invalidFlags),
+    Case(description: "257 rules", hex: "00000012 22000000 \(zeros) \(zeros) 0101", error: .tooManyElements),
+    Case(
+      description: "stickiness 3", hex: "0000001a 22000000 \(zeros) \(zeros) 0001 00 00 03 00 00000001",
+      error: .invalidRule),
+    Case(
+      description: "stickiness without a lifetime",
+      hex: "0000001a 22000000 \(zeros) \(zeros) 0001 00 00 01 00 00000000", error: .invalidRule),
+    Case(
+      description: "lifetime without stickiness",
+      hex: "0000001a 22000000 \(zeros) \(zeros) 0001 00 00 00 00 00000001", error: .invalidRule),
+    Case(
+      description: "65 hosts", hex: "0000001b 22000000 \(zeros) \(zeros) 0001 00 00 00 00 00000000 41",
+      error: .tooManyElements),
+    Case(
+      description: "host flag 2", hex: "0000001e 22000000 \(zeros) \(zeros) 0001 00 00 00 00 00000000 01 0161 02",
       error: .invalidFlags),
+    Case(
+      description: "prefix of 129 bits",
+      hex: "00000030 22000000 \(zeros) \(zeros) 0001 00 00 00 00 00000000 00 00 00 00 01 \(zeros) \(zeros) 81",
+      error: .invalidRule),
+    Case(
+      description: "17 pools",
+      hex: "00000021 10000000 00000000000000000000ffff0a000003 020102030405 1b59 1f90 0064 00004e20 11",
+      error: .tooManyElements),
     Case(description: "refusal 0", hex: "00000009 32000000 0000000000000001 00", error: .invalidHandoffRefusal),
     Case(description: "refusal 7", hex: "00000009 32000000 0000000000000001 07", error: .invalidHandoffRefusal),
     Case(description: "short handoff id", hex: "00000007 31000000 00000000000001", error: .truncated),

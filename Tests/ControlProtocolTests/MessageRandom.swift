@@ -2,6 +2,7 @@
 
 import ControlProtocol
 import Handoff
+import Rules
 import Wire
 
 /// Draws random messages of every kind.
@@ -27,7 +28,29 @@ extension SeededGenerator {
     BackEndRegistration(
       address: address(), mac: MACAddress(bits: next()), handoffPort: UInt16(truncatingIfNeeded: next()),
       serverPort: UInt16(truncatingIfNeeded: next()), weight: UInt16(truncatingIfNeeded: next()),
-      maximumConnections: UInt32(truncatingIfNeeded: next()))
+      maximumConnections: UInt32(truncatingIfNeeded: next()), pools: (0..<pick(4)).map { _ in text() })
+  }
+
+  mutating func rule() -> Rule {
+    let stickiness: Rule.Stickiness? =
+      switch pick(3) {
+      case 0: nil
+      case 1: Rule.Stickiness(.client, lifetime: UInt32(pick(1_000_000)))
+      default: Rule.Stickiness(.cookie(text()), lifetime: UInt32(pick(1_000_000)))
+      }
+    return Rule(
+      name: text(), hosts: (0..<pick(4)).map { _ in Rule.HostPattern(name: text(), coversSubdomains: pick(2) == 0) },
+      paths: (0..<pick(4)).map { _ in text() }, methods: (0..<pick(4)).map { _ in text() },
+      cookies: (0..<pick(4)).map { _ in Rule.CookieCondition(name: text(), value: pick(2) == 0 ? nil : text()) },
+      clients: (0..<pick(4)).map { _ in Rule.AddressPrefix(address(), length: UInt8(pick(129))) },
+      pool: pick(2) == 0 ? nil : "p" + text(), stickiness: stickiness)
+  }
+
+  mutating func route() -> Route {
+    Route(
+      pool: PoolID(rawValue: UInt32(truncatingIfNeeded: next())),
+      affinity: pick(2) == 0
+        ? nil : Affinity(key: next(), seed: next(), lifetime: UInt32(truncatingIfNeeded: next() | 1)))
   }
 
   mutating func snapshot() -> TCPSnapshot {
@@ -83,8 +106,8 @@ extension SeededGenerator {
       .decisionRequests(
         (0..<pick(50)).map { _ in
           DecisionRequest(
-            id: next(), target: next(), pool: UInt16(truncatingIfNeeded: next()),
-            excluded: pick(2) == 0 ? nil : backEnd(), client: address())
+            id: next(), target: next(), route: route(),
+            excluded: pick(2) == 0 ? nil : BackEndID(UInt16(pick(65_535))))
         })
     case 8: .assignmentsReturned((0..<pick(50)).map { _ in backEnd() })
     case 9: .clusterView(view())
@@ -97,9 +120,10 @@ extension SeededGenerator {
     case 12: .handoffAccepted(HandoffID(next()))
     case 13: .handoffRefused(HandoffID(next()), HandoffRefusal.allCases[pick(HandoffRefusal.allCases.count)])
     case 14: .handoffsEnded((0..<pick(50)).map { _ in HandoffID(next()) })
+    case 15: .rules(RuleSet(rules: (0..<pick(20)).map { _ in rule() }, keyHigh: next(), keyLow: next()))
     default: .abortHandoff(HandoffID(next()))
     }
   }
 
-  static var messageKinds: Int { 16 }
+  static var messageKinds: Int { 17 }
 }

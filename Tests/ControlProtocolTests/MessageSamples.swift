@@ -2,6 +2,7 @@
 
 import ControlProtocol
 import Handoff
+import Rules
 import Wire
 
 /// One message of each kind with telling field values, and the bytes that it must be on the wire.
@@ -24,7 +25,7 @@ enum MessageSamples {
 
   static let registration = BackEndRegistration(
     address: IPAddress(ipv4: 0x0a00_0003), mac: MACAddress(bits: 0x0201_0203_0405), handoffPort: 7001,
-    serverPort: 8080, weight: 100, maximumConnections: 20_000)
+    serverPort: 8080, weight: 100, maximumConnections: 20_000, pools: ["api", "x"])
 
   static let golden: [Golden] = [
     Golden(
@@ -37,7 +38,7 @@ enum MessageSamples {
     Golden(
       description: "registerBackEnd", message: .registerBackEnd(registration),
       hex: """
-        00000020 10000000 00000000000000000000ffff0a000003 020102030405 1b59 1f90 0064 00004e20
+        00000027 10000000 00000000000000000000ffff0a000003 020102030405 1b59 1f90 0064 00004e20 02 03617069 0178
         """),
     Golden(
       description: "registerDistributor",
@@ -50,13 +51,15 @@ enum MessageSamples {
       description: "decisionRequests",
       message: .decisionRequests([
         DecisionRequest(
-          id: 1, target: 0x1122_3344_5566_7788, pool: 2, excluded: BackEndID(0), client: snapshot.flow.client.address),
-        DecisionRequest(id: 2, target: 9, client: snapshot.flow.service.address),
+          id: 1, target: 0x1122_3344_5566_7788,
+          route: Route(pool: PoolID(rawValue: 0x0102_0304), affinity: Affinity(key: 5, seed: 6, lifetime: 1800)),
+          excluded: BackEndID(0)),
+        DecisionRequest(id: 2, target: 9),
       ]),
       hex: """
-        00000050 13000000
-        0000000000000001 1122334455667788 00000000000000000000ffffc0000201 0002 0000 01 000000
-        0000000000000002 0000000000000009 20010db8000000000000000000000007 0000 0000 00 000000
+        00000058 13000000
+        0000000000000001 1122334455667788 0000000000000005 0000000000000006 00000708 01020304 0000 0000
+        0000000000000002 0000000000000009 0000000000000000 0000000000000000 00000000 00000000 ffff 0000
         """),
     Golden(
       description: "assignmentsReturned", message: .assignmentsReturned([BackEndID(1), BackEndID(0x0203)]),
@@ -71,10 +74,29 @@ enum MessageSamples {
           ],
           services: [Endpoint(IPAddress(ipv4: 0x0a00_0001), 443)])),
       hex: """
-        0000004b 20000000 0000000000000005
+        00000052 20000000 0000000000000005
         0001 0004 01 0000000000000006 01 62
-        00000000000000000000ffff0a000003 020102030405 1b59 1f90 0064 00004e20
+        00000000000000000000ffff0a000003 020102030405 1b59 1f90 0064 00004e20 02 03617069 0178
         0001 00000000000000000000ffff0a000001 01bb
+        """),
+    Golden(
+      description: "rules",
+      message: .rules(
+        RuleSet(
+          rules: [
+            Rule(
+              name: "r", hosts: [Rule.HostPattern(name: "h", coversSubdomains: true)], paths: ["/a"],
+              methods: ["GET"],
+              cookies: [Rule.CookieCondition(name: "c"), Rule.CookieCondition(name: "d", value: "e")],
+              clients: [Rule.AddressPrefix(IPAddress(ipv4: 0x0a00_0000), length: 104)], pool: "api",
+              stickiness: Rule.Stickiness(.cookie("s"), lifetime: 60)),
+            Rule(stickiness: Rule.Stickiness(.client, lifetime: 1)),
+          ], keyHigh: 1, keyLow: 2)),
+      hex: """
+        00000054 22000000 0000000000000001 0000000000000002 0002
+        0172 03617069 02 0173 0000003c 01 0168 01 01 022f61 01 03474554 02 0163 00 0164 01 0165
+        01 00000000000000000000ffff0a000000 68
+        00 00 01 00 00000001 00 00 00 00 00
         """),
     Golden(
       description: "decisions",

@@ -2,6 +2,7 @@
 
 import ControlProtocol
 import DispatcherCore
+import Rules
 import Wire
 
 /// A splitmix64 stream: the same seed gives the same test everywhere.
@@ -33,6 +34,7 @@ struct ModelCluster: ~Copyable {
     var instance: UInt64 = 1
     var weight: UInt16 = 100
     var hardMaximum: UInt32 = 100_000
+    var pools: [String] = []
     /// Connections that reached the node and are open.
     var active: UInt32 = 0
     /// Assigned, and still on their way.
@@ -59,10 +61,12 @@ struct ModelCluster: ~Copyable {
     return actions[first...]
   }
 
-  mutating func addNode(weight: UInt16 = 100, hardMaximum: UInt32 = 100_000) {
+  mutating func addNode(weight: UInt16 = 100, hardMaximum: UInt32 = 100_000, pools: [String] = []) {
     nextPeer += 1
     nodes.append(
-      Node(peer: PeerID(nextPeer), name: "node-\(nodes.count)", weight: weight, hardMaximum: hardMaximum))
+      Node(
+        peer: PeerID(nextPeer), name: "node-\(nodes.count)", weight: weight, hardMaximum: hardMaximum,
+        pools: pools))
     register(nodes.count - 1)
   }
 
@@ -71,14 +75,16 @@ struct ModelCluster: ~Copyable {
     send(
       .registerBackEnd(
         node.peer, name: node.name, instance: node.instance,
-        ModelCluster.registration(index, weight: node.weight, maximum: node.hardMaximum)))
+        ModelCluster.registration(index, weight: node.weight, maximum: node.hardMaximum, pools: node.pools)))
     report(index)
   }
 
-  static func registration(_ index: Int, weight: UInt16 = 100, maximum: UInt32 = 1000) -> BackEndRegistration {
+  static func registration(
+    _ index: Int, weight: UInt16 = 100, maximum: UInt32 = 1000, pools: [String] = []
+  ) -> BackEndRegistration {
     BackEndRegistration(
       address: IPAddress(ipv4: 0x0a00_0000 + UInt32(index)), mac: MACAddress(bits: UInt64(index)), handoffPort: 7001,
-      serverPort: 8080, weight: weight, maximumConnections: maximum)
+      serverPort: 8080, weight: weight, maximumConnections: maximum, pools: pools)
   }
 
   mutating func report(_ index: Int) {
@@ -88,15 +94,16 @@ struct ModelCluster: ~Copyable {
   }
 
   /// Asks for one decision; nil when it waits in the queue.
-  mutating func request(target: UInt64, pool: UInt16 = 0, excluded: BackEndID? = nil) -> Decision.Outcome? {
+  mutating func request(
+    target: UInt64, route: Route = Route(), excluded: BackEndID? = nil
+  ) -> Decision.Outcome? {
     nextRequest += 1
     let id = nextRequest
     let answers = send(
       .request(
         distributor,
         DecisionRequest(
-          id: id, target: SeededGenerator.mix(target), pool: pool, excluded: excluded,
-          client: IPAddress(ipv4: 0x7f00_0001))))
+          id: id, target: SeededGenerator.mix(target), route: route, excluded: excluded)))
     var outcome: Decision.Outcome?
     for case .answer(_, let decision) in answers where decision.id == id { outcome = decision.outcome }
     return outcome

@@ -2,6 +2,7 @@
 
 import ControlProtocol
 import DispatcherCore
+import Rules
 import Testing
 
 @Suite("Policies without a target table")
@@ -57,22 +58,24 @@ struct PolicyTests {
 
   @Test("pools limit the choice, each with mappings of its own")
   func pools() {
-    var parameters = DispatcherParameters(
+    let parameters = DispatcherParameters(
       policy: Policy(.lard), tableCapacity: 100, admission: .unlimited, slowStart: 0)
-    parameters.pools = [
-      .init(number: 7, members: ["node-1", "node-2", "absent"]), .init(number: 8, members: ["absent"]),
-    ]
     var cluster = ModelCluster(parameters)
-    for _ in 0..<4 { cluster.addNode() }
+    for node in 0..<4 { cluster.addNode(pools: node == 1 || node == 2 ? ["api", "old"] : ["old"]) }
     for target in 0..<50 {
-      guard case .assigned(let id) = cluster.request(target: UInt64(target), pool: 7) else {
-        Issue.record("no node in pool 7")
+      guard case .assigned(let id) = cluster.request(target: UInt64(target), route: Route(pool: PoolID("api"))) else {
+        Issue.record("no node in the pool")
         return
       }
       #expect(id.rawValue == 1 || id.rawValue == 2)
     }
-    #expect(cluster.request(target: 1, pool: 8) == .noBackEnd)
-    #expect(cluster.request(target: 1, pool: 9) == .noBackEnd)
+    #expect(cluster.request(target: 1, route: Route(pool: PoolID("none"))) == .noBackEnd)
+    // A node leaves a pool by registering without it.
+    for node in 1...2 {
+      cluster.nodes[node].pools = ["old"]
+      cluster.register(node)
+    }
+    #expect(cluster.request(target: 1, route: Route(pool: PoolID("api"))) == .noBackEnd)
   }
 
   @Test("explain tells what the next request does, and changes nothing", arguments: PolicyName.allCases)
@@ -83,8 +86,7 @@ struct PolicyTests {
     var generator = SeededGenerator(seed: 4)
     for _ in 0..<5000 {
       let target = UInt64(generator.pick(100))
-      let told = cluster.state.explain(
-        target: SeededGenerator.mix(target), client: ModelCluster.registration(0).address, now: cluster.now)
+      let told = cluster.state.explain(target: SeededGenerator.mix(target), now: cluster.now)
       let done = cluster.connect(target: target)
       switch told.verdict {
       case .assigned(let id, _, _): #expect(done == Int(id.rawValue))

@@ -6,6 +6,7 @@ import Dispatcher
 import DispatcherCore
 import LinuxKernel
 import Logging
+import Rules
 import Synchronization
 import Telemetry
 import Testing
@@ -175,7 +176,7 @@ struct DispatcherServiceTests {
     try socket.connect(to: dispatcher.role.endpoint)
     var frames: [UInt8] = []
     Message.hello(Hello(role: .distributor, instance: 1, name: "deaf")).encode(into: &frames)
-    let requests = (0..<8000).map { DecisionRequest(id: $0, target: $0, client: loopback) }
+    let requests = (0..<8000).map { DecisionRequest(id: $0, target: $0) }
     let helloLength = frames.count
     Message.decisionRequests(requests).encode(into: &frames)
     var offset = 0
@@ -248,19 +249,77 @@ struct DispatcherServiceTests {
     distributor.ask(2..<3)
     #expect(talk([distributor, one]) { distributor.decisions.count == 4 })
     let answers = Answers()
-    dispatcher.role.explain(target: 0x9e37_79b9_7f4a_7c15, client: loopback) { answer in
+    let question = try RequestQuestion(target: "/a?b", host: "h", client: loopback)
+    distributor.connection.send(.decisionRequests((5..<9).map { DecisionRequest(id: $0, target: question.target) }))
+    #expect(talk([distributor, one]) { distributor.decisions.count == 8 })
+    dispatcher.role.explain(question) { answer in
       answers.explanation.withLock { $0 = answer }
     }
     dispatcher.role.hottestTargets(1) { answer in answers.hottest.withLock { $0 = answer } }
     #expect(
       talk([distributor, one]) { answers.explanation.withLock { $0 } != nil && answers.hottest.withLock { $0 } != nil })
-    #expect(answers.explanation.withLock { $0?.verdict } == .assigned(BackEndID(0), name: "one", .mapped))
+    let explanation = answers.explanation.withLock { $0 }
+    #expect(explanation?.placement.verdict == .assigned(BackEndID(0), name: "one", .mapped))
+    #expect(explanation?.rule == nil && explanation?.route == Route())
     let hottest = answers.hottest.withLock { $0 } ?? []
-    #expect(hottest == [HotTarget(hash: 0x9e37_79b9_7f4a_7c15, uses: 3, replicas: [BackEndID(0)])])
+    #expect(hottest == [HotTarget(hash: question.target, uses: 4, replicas: [BackEndID(0)])])
+  }
+
+  @Test("rules reach distributors at the start and when they change; pools and ties hold over the wire")
+  func rules() throws {
+    let first = [Rule(paths: ["/api/"], pool: "api")]
+    let dispatcher = try TestDispatcher(rules: first)
+    let distributor = try TestNode(dispatcher, .distributor, "front")
+    let one = try TestNode(dispatcher, .backEnd, "one")
+    let two = try TestNode(dispatcher, .backEnd, "two")
+    one.registerBackEnd(pools: ["api"])
+    two.registerBackEnd()
+    let nodes = [distributor, one, two]
+    #expect(talk(nodes) { distributor.rules.count == 1 && distributor.view?.backEnds.count == 2 })
+    #expect(distributor.rules.first?.rules == first)
+    #expect(one.rules.isEmpty, "server nodes have no use for rules")
+    #expect(distributor.view?.backEnds.map(\.registration.pools) == [["api"], []])
+    let second = [Rule(paths: ["/api/"], pool: "api", stickiness: Rule.Stickiness(.client, lifetime: 60))]
+    dispatcher.role.setRules(second)
+    #expect(talk(nodes) { distributor.rules.count == 2 })
+    let sets = distributor.rules
+    #expect(sets.last?.rules == second)
+    // Ties are known by hashes, which must not change with the rules.
+    #expect(sets.first?.keyHigh == sets.last?.keyHigh && sets.first?.keyLow == sets.last?.keyLow)
+    #expect(sets.last?.keyHigh != 0)
+
+    let table = RuleTable(try #require(sets.last))
+    let head = Array("GET /api/x HTTP/1.0\r\n\r\n".utf8)
+    let facts = RequestFacts(method: 0..<3, target: 4..<10, host: nil, fields: 21..<21, client: loopback)
+    let route = table.judge(facts, in: head.span).route
+    distributor.connection.send(
+      .decisionRequests((0..<20).map { DecisionRequest(id: $0, target: $0 &* 77, route: route) }))
+    #expect(talk(nodes) { distributor.decisions.count == 20 })
+    #expect(distributor.decisions.allSatisfy { $0.outcome == .assigned(BackEndID(0)) })
+    #expect(dispatcher.wait { $0.counters[.sticky] == 19 })
+    let answers = Answers()
+    dispatcher.role.explain(try RequestQuestion(target: "/api/y", host: "h", client: loopback)) { answer in
+      answers.explanation.withLock { $0 = answer }
+    }
+    #expect(talk(nodes) { answers.explanation.withLock { $0 } != nil })
+    let explanation = answers.explanation.withLock { $0 }
+    #expect(explanation?.rule == 0 && explanation?.route == route)
+    #expect(explanation?.placement.verdict == .assigned(BackEndID(0), name: "one", .sticky))
+    #expect(explanation?.placement.candidates.last?.exclusion == .otherPool)
+  }
+
+  @Test("a question that is no request is refused with the scanner's reason")
+  func badQuestions() {
+    #expect(throws: RequestQuestion.Failure.lineBreak) {
+      try RequestQuestion(target: "/", host: "h", cookie: "a\r\nX: 1", client: loopback)
+    }
+    #expect(throws: RequestQuestion.Failure.invalid(.init(reason: "invalidTarget", status: 400))) {
+      try RequestQuestion(target: "nothing", host: "h", client: loopback)
+    }
   }
 
   final class Answers: Sendable {
-    let explanation = Mutex<Explanation?>(nil)
+    let explanation = Mutex<RequestExplanation?>(nil)
     let hottest = Mutex<[HotTarget]?>(nil)
   }
 

@@ -6,6 +6,7 @@ import Dispatcher
 import DispatcherCore
 import LinuxKernel
 import Logging
+import Rules
 import Telemetry
 import Testing
 import Wire
@@ -17,13 +18,15 @@ final class TestDispatcher {
   let role: DispatcherRole
   let metrics = MetricsRegistry()
 
-  init(port: UInt16 = 0, peerQueueLimit: Int = 8 << 20, _ change: (inout DispatcherParameters) -> Void = { _ in })
-    throws
-  {
+  init(
+    port: UInt16 = 0, peerQueueLimit: Int = 8 << 20, rules: [Rule] = [],
+    _ change: (inout DispatcherParameters) -> Void = { _ in }
+  ) throws {
     var parameters = DispatcherParameters(tableCapacity: 1000, slowStart: 0)
     change(&parameters)
     let configuration = DispatcherConfiguration(
-      listen: Endpoint(loopback, port), name: "dispatcher", parameters: parameters, peerQueueLimit: peerQueueLimit)
+      listen: Endpoint(loopback, port), name: "dispatcher", parameters: parameters, rules: rules,
+      peerQueueLimit: peerQueueLimit)
     role = try DispatcherService.start(
       configuration, metrics: metrics, logger: Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() }))
   }
@@ -63,6 +66,7 @@ final class TestNode {
   private(set) var messages: [Message] = []
   private(set) var view: ClusterView?
   private(set) var decisions: [Decision] = []
+  private(set) var rules: [RuleSet] = []
   private(set) var goodbye: String?
   private(set) var end: ControlChannelError?
   private(set) var dispatcher: Hello?
@@ -101,17 +105,18 @@ final class TestNode {
     case .hello(let hello): dispatcher = hello
     case .clusterView(let view): self.view = view
     case .decisions(let decisions): self.decisions += decisions
+    case .rules(let set): rules.append(set)
     case .goodbye(let text): goodbye = text
     default: break
     }
   }
 
-  func registerBackEnd(weight: UInt16 = 100, maximum: UInt32 = 1000) {
+  func registerBackEnd(weight: UInt16 = 100, maximum: UInt32 = 1000, pools: [String] = []) {
     connection.send(
       .registerBackEnd(
         BackEndRegistration(
           address: loopback, mac: MACAddress(bits: 2), handoffPort: 7001, serverPort: 8080, weight: weight,
-          maximumConnections: maximum)))
+          maximumConnections: maximum, pools: pools)))
     report(active: 0)
   }
 
@@ -122,7 +127,7 @@ final class TestNode {
   func ask(_ ids: Range<UInt64>, excluded: BackEndID? = nil) {
     connection.send(
       .decisionRequests(
-        ids.map { DecisionRequest(id: $0, target: $0 &* 0x9e37_79b9_7f4a_7c15, excluded: excluded, client: loopback) }))
+        ids.map { DecisionRequest(id: $0, target: $0 &* 0x9e37_79b9_7f4a_7c15, excluded: excluded) }))
   }
 }
 

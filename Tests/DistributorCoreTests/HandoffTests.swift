@@ -2,6 +2,7 @@
 
 import DistributorCore
 import Handoff
+import Rules
 import Testing
 import Wire
 
@@ -12,7 +13,7 @@ import Wire
     let client = Client(rig, v6: v6)
     try client.connect()
     let events = try client.send([.ack, .psh], Client.get, window: 300)
-    guard case .decide(let id, let target, client.source.address, excluded: nil)? = events.first else {
+    guard case .decide(let id, let target, Route(), excluded: nil)? = events.first else {
       Issue.record("expected .decide: \(events)")
       return
     }
@@ -272,7 +273,7 @@ import Wire
 
     let events = try rig.lost(7)
     #expect(events.first == .returned(7))
-    guard events.count == 2, case .decide(let again, _, victim.source.address, excluded: 7) = events[1] else {
+    guard events.count == 2, case .decide(let again, _, Route(), excluded: 7) = events[1] else {
       Issue.record("expected one new decision: \(events)")
       return
     }

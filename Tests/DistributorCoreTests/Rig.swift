@@ -2,6 +2,7 @@
 
 import DistributorCore
 import Handoff
+import Rules
 import Testing
 import Wire
 
@@ -26,7 +27,7 @@ struct Sent: Equatable, CustomStringConvertible {
 /// An action with the bytes it refers to.
 enum Event: Equatable {
   case transmit(Sent)
-  case decide(HandoffID, target: UInt64, client: IPAddress, excluded: UInt16?)
+  case decide(HandoffID, target: UInt64, route: Route, excluded: UInt16?)
   case handOff(HandoffID, backEnd: UInt16, TCPSnapshot, request: String)
   case abort(HandoffID, backEnd: UInt16)
   case established(HandoffID, FlowTuple, SequenceNumber, backEnd: UInt16)
@@ -39,8 +40,8 @@ extension Event {
   init(_ action: Action, _ bytes: [UInt8]) throws {
     switch action {
     case .transmit(let range): self = .transmit(try Sent(Array(bytes[range])))
-    case .decide(let id, let target, let client, let excluded):
-      self = .decide(id, target: target, client: client, excluded: excluded)
+    case .decide(let id, let target, let route, let excluded):
+      self = .decide(id, target: target, route: route, excluded: excluded)
     case .handOff(let id, let backEnd, let snapshot, let request):
       self = .handOff(id, backEnd: backEnd, snapshot, request: String(decoding: bytes[request], as: UTF8.self))
     case .abortHandoff(let id, let backEnd): self = .abort(id, backEnd: backEnd)

@@ -7,7 +7,7 @@ import Wire
 @testable import Distributor
 
 @Suite struct DecisionQueueTests {
-  func request(_ id: UInt64) -> DecisionRequest { DecisionRequest(id: id, target: id, client: IPAddress(ipv4: 1)) }
+  func request(_ id: UInt64) -> DecisionRequest { DecisionRequest(id: id, target: id) }
 
   @Test func aFurtherBatchWaitsForAnAnswer() {
     var queue = DecisionQueue()

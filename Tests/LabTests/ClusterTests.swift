@@ -7,7 +7,7 @@ import Testing
 struct ClusterTests {
   static let site = Site.generate(seed: 3, pages: 20, maximumSize: 100_000, maximumTotal: 1 << 20)
 
-  /// Every server answers with the right bytes and logs the client's own address and port.
+  /// Every server answers with the right bytes, by IPv4 and IPv6.
   @Test(arguments: WebServer.allCases)
   func directClientsReachEveryServer(_ kind: WebServer) throws {
     let cluster = try Cluster.start(ClusterPlan(front: .direct, servers: [kind]), site: Self.site)

@@ -60,7 +60,6 @@ struct Main {
         .report(PeerID(UInt64(node)), LoadReport(ended: 0, active: 0, state: .up)), now: 0, &actions)
     }
     let distributor = PeerID(1000)
-    let client = IPAddress(ipv4: 0x7f00_0001)
     var active = [UInt32](repeating: 0, count: nodes)
     var ended = [UInt32](repeating: 0, count: nodes)
     // Open connections in the order of their assignment; the oldest end first.
@@ -82,7 +81,7 @@ struct Main {
         while index < end {
           state.handle(
             .request(
-              distributor, DecisionRequest(id: UInt64(index), target: stream[index % stream.count], client: client)),
+              distributor, DecisionRequest(id: UInt64(index), target: stream[index % stream.count])),
             now: now, &actions)
           index += 1
         }

@@ -102,7 +102,6 @@ final class WireBench {
   /// Full batches, the next as soon as one is answered: decisions per second of time, and per second of processor time of
   /// the dispatcher's thread, which others on the machine do not lengthen.
   func throughput(batch: Int, total: Int) throws -> (perSecond: Double, perProcessorSecond: Double) {
-    let client = IPAddress(ipv4: 0x7f00_0001)
     let start = MonotonicTime.now()
     let processorStart = Main.processorTime(ofProcess: true) - Main.processorTime()
     var asked = 0
@@ -110,7 +109,7 @@ final class WireBench {
       distributor.send(
         .decisionRequests(
           (asked..<asked + batch).map {
-            DecisionRequest(id: UInt64($0), target: stream[$0 % stream.count], client: client)
+            DecisionRequest(id: UInt64($0), target: stream[$0 % stream.count])
           }))
       asked += batch
       try distributor.flush()
@@ -128,7 +127,6 @@ final class WireBench {
   /// Requests that arrive at a fixed rate, batched only while a batch is unanswered; microseconds from arrival to decision:
   /// median and 99th percentile.
   func latency(rate: Int, seconds: Int) throws -> (median: Double, p99: Double) {
-    let client = IPAddress(ipv4: 0x7f00_0001)
     let period = UInt64(1_000_000_000 / rate)
     let total = rate * seconds
     var latencies: [UInt64] = []
@@ -144,7 +142,7 @@ final class WireBench {
         distributor.send(
           .decisionRequests(
             (sent..<arrived).map {
-              DecisionRequest(id: UInt64($0), target: stream[$0 % stream.count], client: client)
+              DecisionRequest(id: UInt64($0), target: stream[$0 % stream.count])
             }))
         sent = arrived
         try distributor.flush()

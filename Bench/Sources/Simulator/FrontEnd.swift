@@ -94,7 +94,7 @@ struct FrontEnd: ~Copyable {
     actions.removeAll(keepingCapacity: true)
     state.handle(
       .request(
-        PeerID(0), DecisionRequest(id: 0, target: Random.mix(UInt64(target)), client: IPAddress(ipv4: 1))), now: now,
+        PeerID(0), DecisionRequest(id: 0, target: Random.mix(UInt64(target)))), now: now,
       &actions)
     for case .answer(_, let decision) in actions {
       if case .assigned(let id) = decision.outcome {

@@ -19,10 +19,17 @@ public struct BackEndConfiguration: Sendable {
   public var serverAddressIPv6: IPAddress
   /// Capacity relative to other nodes; 100 is an average node.
   public var weight: UInt16
-  /// The most connections at a time; lowered to what the descriptor limit allows (two descriptors each).
+  /// Names of the pools that the node is in, for rules at the dispatcher; without any it serves only what no rule sends
+  /// to a pool.
+  public var pools: [String]
+  /// The most connections at a time. Relayed ones take two descriptors each: without direct serving it is lowered to what
+  /// the descriptor limit allows.
   public var maximumConnections: UInt32
+  public var serve: ServeMode
   /// Event loops; 0 is one for each core.
   public var workers: Int
+  /// Distributors on other networks may send clients' packets through tunnels.
+  public var acceptsTunnels: Bool
   /// Time for the web server to accept a connection, in nanoseconds.
   public var connectTimeout: UInt64
   /// A relayed connection on which nothing moves for this long is ended with a reset, in nanoseconds.
@@ -39,7 +46,8 @@ public struct BackEndConfiguration: Sendable {
 
   public init(
     nodeName: String, internalAddress: IPAddress, dispatcher: Endpoint, serverPort: UInt16,
-    handoffPort: UInt16 = 7801, weight: UInt16 = 100, maximumConnections: UInt32 = 100_000, workers: Int = 0
+    handoffPort: UInt16 = 7801, weight: UInt16 = 100, pools: [String] = [], maximumConnections: UInt32 = 100_000,
+    workers: Int = 0
   ) {
     self.nodeName = nodeName
     self.internalAddress = internalAddress
@@ -49,8 +57,11 @@ public struct BackEndConfiguration: Sendable {
     serverAddressIPv4 = IPAddress(ipv4: 0x7f00_0001)
     serverAddressIPv6 = IPAddress(high: 0, low: 1)
     self.weight = weight
+    self.pools = pools
     self.maximumConnections = maximumConnections
     self.workers = workers
+    serve = .auto
+    acceptsTunnels = true
     connectTimeout = 1_500_000_000
     idleTimeout = 3_600_000_000_000
     halfClosedTimeout = 60_000_000_000

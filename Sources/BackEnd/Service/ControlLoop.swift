@@ -3,6 +3,7 @@
 import BackEndCore
 import ControlChannel
 import ControlProtocol
+import ForwardingPlane
 import LinuxKernel
 import Logging
 import Telemetry
@@ -14,15 +15,16 @@ struct ControlLoop: ~Copyable {
     case signal, dispatcher, listener, addresses, serverIPv4, serverIPv6
   }
 
-  private let configuration: BackEndConfiguration
-  private let logger: Logger
-  private let shared: AgentShared
+  let configuration: BackEndConfiguration
+  let logger: Logger
+  let shared: AgentShared
   private let loops: [WorkerThread]
   private let dialer: Dialer
   private let listener: StreamSocket
   // Held until the end, so that no second agent starts while this one still cleans up.
   private let lock: AbstractLock
   private var network: NodeNetwork
+  private var tunnels: TunnelReception
   private var epoll: Epoll
   private var checkIPv4: ServerCheck
   private var checkIPv6: ServerCheck
@@ -40,6 +42,11 @@ struct ControlLoop: ~Copyable {
   private var nextCountReport: UInt64 = 0
   private var isDraining = false
   private var adopted = 0
+  let plane: ServePlane?
+  var diagnostics: NetlinkSocket
+  var services: [Endpoint] = []
+  var judgements: [Bool: ListenerJudgement] = [:]
+  var nextJudgement: UInt64 = 0
   /// When accepting goes on after it failed; nil while it does not.
   private var acceptResumes: UInt64?
 
@@ -53,17 +60,21 @@ struct ControlLoop: ~Copyable {
     listener: consuming StreamSocket, lock: consuming AbstractLock, network: consuming NodeNetwork, logger: Logger
   ) throws(SystemError) {
     let epoll = try Epoll(capacity: 32)
+    let diagnostics = try NetlinkSocket(.socketDiagnostics)
     try epoll.add(shared.signal.descriptor, .read, token: Token.signal.rawValue)
     try epoll.add(listener.raw, .read, token: Token.listener.rawValue)
     try epoll.add(network.notificationDescriptor, .read, token: Token.addresses.rawValue)
     self.configuration = configuration
     self.shared = shared
+    plane = shared.plane.read()
+    self.diagnostics = diagnostics
     self.loops = loops
     self.logger = logger
     self.epoll = epoll
     self.listener = listener
     self.lock = lock
     self.network = network
+    tunnels = TunnelReception(logger: logger)
     dialer = Dialer(
       to: configuration.dispatcher, as: hello, expecting: .dispatcher, token: Token.dispatcher.rawValue,
       now: MonotonicTime.now())
@@ -72,7 +83,16 @@ struct ControlLoop: ~Copyable {
   }
 
   /// Changes the node's network; what was changed before a failure is put back.
-  mutating func setUp() throws(StartupFailure) { try network.setUp() }
+  mutating func setUp() throws(StartupFailure) {
+    try network.setUp()
+    do throws(StartupFailure) {
+      shared.tunnelCounters.publish(
+        try tunnels.open(at: network.interface.name, accepting: configuration.acceptsTunnels))
+    } catch {
+      network.tearDown()
+      throw error
+    }
+  }
 
   mutating func run() {
     var deadline: UInt64 = 0
@@ -114,6 +134,7 @@ struct ControlLoop: ~Copyable {
     }
     deadline = min(deadline, resumeAccepting(now))
     deadline = min(deadline, checkServers(now))
+    deadline = min(deadline, judgeListeners(now))
     deadline = min(deadline, arrangeAddresses(now))
     deadline = min(deadline, reportLoad(now))
     var events: [Dialer.Event] = []
@@ -135,11 +156,14 @@ struct ControlLoop: ~Copyable {
           BackEndRegistration(
             address: configuration.internalAddress, mac: network.interface.mac,
             handoffPort: configuration.handoffPort, serverPort: configuration.serverPort,
-            weight: configuration.weight, maximumConnections: UInt32(shared.budget.limit))))
+            weight: configuration.weight, maximumConnections: UInt32(shared.budget.limit),
+            pools: configuration.pools)))
       account.connectionEstablished(loadTotals())
       nextReport = now
     case .message(.clusterView(let view)):
       plan.update(served: view.services.lazy.map(\.address), now: now)
+      takeServices(view.services)
+      tunnels.serve(Set(view.services.map(\.address)))
       servesIPv4 = view.services.contains { $0.address.isIPv4 }
       servesIPv6 = view.services.contains { !$0.address.isIPv4 }
       hasView = true
@@ -230,6 +254,7 @@ struct ControlLoop: ~Copyable {
   private mutating func acceptDistributors(_ now: UInt64) {
     do throws(SystemError) {
       while let accepted = try listener.accept() {
+        tunnels.distributorConnected(from: accepted.peer.address)
         shared.mailboxes[adopted % shared.mailboxes.count].adopt(accepted.take())
         adopted += 1
       }
@@ -274,6 +299,7 @@ struct ControlLoop: ~Copyable {
       connection.send(.goodbye("\(configuration.nodeName) stops"))
       try? connection.flush()
     }
+    tunnels.close()
     network.tearDown()
     shown.state = .down
     shared.status.publish(shown)

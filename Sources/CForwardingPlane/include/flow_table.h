@@ -50,6 +50,7 @@ struct handoff_flow_key {
 enum handoff_action {
   HANDOFF_FORWARD_MAC = 1,
   HANDOFF_DELIVER_LOCALLY = 2,
+  HANDOFF_FORWARD_TUNNEL = 3,
 };
 
 enum handoff_flow_flag {
@@ -70,7 +71,8 @@ struct handoff_flow_entry {
   __u8 action;
   __u8 flags;
   __u8 mac[6];
-  __u16 zero;
+  // Of HANDOFF_FORWARD_TUNNEL: which entry of the table of tunnels (tunnel.h).
+  __u16 tunnel;
 };
 
 // One record about the plane itself. Its first and third word keep their meaning in all versions.
@@ -164,6 +166,16 @@ enum handoff_outcome {
   HANDOFF_RING_FULL,
   // For user space, but no process of the distributor lives: dropped.
   HANDOFF_UNATTENDED,
+  // Sent on to the back-end in a tunnel.
+  HANDOFF_TUNNELLED,
+  // The flow's tunnel is not there: dropped.
+  HANDOFF_TUNNEL_UNKNOWN,
+  // With the tunnel's headers too long for the network: dropped.
+  HANDOFF_TUNNEL_TOO_BIG,
+  // The hop limit is used up: dropped.
+  HANDOFF_HOPS_EXCEEDED,
+  // A router's error about a packet of the back-end, sent on to it.
+  HANDOFF_ERROR_FORWARDED,
   HANDOFF_OUTCOMES,
 };
 

@@ -72,3 +72,13 @@ static inline unsigned int clinux_load_acquire_32(const unsigned int *word) { re
 static inline void clinux_store_release(unsigned long *word, unsigned long value) {
   __atomic_store_n(word, value, __ATOMIC_RELEASE);
 }
+// MEMBARRIER_CMD_GLOBAL (include/uapi/linux/membarrier.h).
+static inline int clinux_membarrier_global(void) { return (int)syscall(SYS_membarrier, 1, 0, 0); }
+// For timing finer than a millisecond: waits with a timespec (Linux 5.11), and a thread's timer slack.
+static inline int clinux_epoll_pwait2(int fd, struct epoll_event *events, int count, long seconds, long nanoseconds) {
+  const long timeout[2] = {seconds, nanoseconds};
+  return (int)syscall(441 /* SYS_epoll_pwait2 */, fd, events, count, timeout, (void *)0, 0);
+}
+static inline int clinux_set_timer_slack(unsigned long nanoseconds) {
+  return prctl(PR_SET_TIMERSLACK, nanoseconds, 0, 0, 0);
+}

@@ -18,25 +18,14 @@ public struct DispatcherParameters: Sendable {
   public var slowStart: UInt64
   /// Nanoseconds of silence after which another process may take over a node name.
   public var takeoverSilence: UInt64
-  /// Pools by number; pool 0 is every back-end and need not be listed.
-  public var pools: [Pool]
-
-  public struct Pool: Hashable, Sendable {
-    public var number: UInt16
-    /// Node names.
-    public var members: [String]
-
-    public init(number: UInt16, members: [String]) {
-      self.number = number
-      self.members = members
-    }
-  }
+  /// Clients and sessions whose back-end is remembered; 16 bytes each, once the first one sticks.
+  public var affinityCapacity: Int
 
   public init(
     policy: Policy = Policy(.replicatedLARD), thresholds: LARDThresholds = LARDThresholds(),
     tableCapacity: Int = 1_000_000, admission: Admission = .thresholds, queueCapacity: Int = 4096,
     queueDeadline: UInt64 = 2_000_000_000, assignmentLifetime: UInt64 = 10_000_000_000,
-    slowStart: UInt64 = 10_000_000_000, takeoverSilence: UInt64 = 1_000_000_000, pools: [Pool] = []
+    slowStart: UInt64 = 10_000_000_000, takeoverSilence: UInt64 = 1_000_000_000, affinityCapacity: Int = 262_144
   ) {
     self.policy = policy
     self.thresholds = thresholds
@@ -47,7 +36,7 @@ public struct DispatcherParameters: Sendable {
     self.assignmentLifetime = assignmentLifetime
     self.slowStart = slowStart
     self.takeoverSilence = takeoverSilence
-    self.pools = pools
+    self.affinityCapacity = affinityCapacity
   }
 
   /// The named policy with the papers' constants and thresholds of its own put in.

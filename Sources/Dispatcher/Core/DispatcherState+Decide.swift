@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import ControlProtocol
+internal import Rules
 
 extension DispatcherState {
   /// One request: an answer at once, or a place in the queue.
@@ -20,7 +21,7 @@ extension DispatcherState {
   /// nil when the cluster, or every node that may take the request, has no room now.
   @inline(__always)
   private mutating func decide(_ request: DecisionRequest, now: UInt64) -> Decision? {
-    let eligible = eligible(pool: request.pool)
+    let eligible = eligible(request.route.pool)
     var candidates = eligible
     if let excluded = request.excluded { candidates = candidates.subtracting(BackEndDirectory.set(excluded)) }
     if candidates.isEmpty {
@@ -29,13 +30,64 @@ extension DispatcherState {
     }
     candidates = candidates.subtracting(loads.full)
     guard !candidates.isEmpty, loads.total < admissionLimit else { return nil }
-    let key = BackEndDirectory.key(request.target, pool: request.pool)
+    if let affinity = request.route.affinity {
+      let index = decide(request, sticking: affinity, candidates: candidates, eligible: eligible, now: now)
+      return Decision(id: request.id, outcome: .assigned(BackEndID(UInt16(truncatingIfNeeded: index))))
+    }
+    let index = decideByPolicy(request, candidates: candidates, eligible: eligible, now: now)
+    return Decision(id: request.id, outcome: .assigned(BackEndID(UInt16(truncatingIfNeeded: index))))
+  }
+
+  @inline(__always)
+  private mutating func decideByPolicy(
+    _ request: DecisionRequest, candidates: BackEndSet, eligible: BackEndSet, now: UInt64
+  ) -> Int {
+    let key = BackEndDirectory.key(request.target, request.route.pool)
     let (choice, slot, policyRequest) = choose(key, candidates: candidates, eligible: eligible, now: now)
     if policy.usesTargetTable { remember(choice, key, slot) }
     policy.commit(choice, policyRequest, loads)
     loads.assign(choice.index)
     counters.assigned[Int(choice.reason.rawValue)] &+= 1
-    return Decision(id: request.id, outcome: .assigned(BackEndID(UInt16(truncatingIfNeeded: choice.index))))
+    return choice.index
+  }
+
+  /// A request that sticks. Neither the load nor the target moves it; only a node that cannot take it does, and then the
+  /// tie moves with it unless the node is merely full or refused this one.
+  private mutating func decide(
+    _ request: DecisionRequest, sticking affinity: Affinity, candidates: BackEndSet, eligible: BackEndSet, now: UInt64
+  ) -> Int {
+    let tick = TargetTable.Tick.at(now)
+    let tie = tie(of: affinity, candidates: candidates, eligible: eligible, tick: tick)
+    let index: Int
+    switch tie {
+    case .holds(let bound):
+      index = bound
+      loads.assign(index)
+      counters.assigned[Int(DecisionReason.sticky.rawValue)] &+= 1
+    case .rests, .none:
+      index = decideByPolicy(request, candidates: candidates, eligible: eligible, now: now)
+      if case .rests = tie { return index }
+    }
+    let lifetime = TargetTable.Tick.duration(UInt64(affinity.lifetime) * 1_000_000_000)
+    affinities.set(affinity.key, index, tick: tick, lifetime: lifetime)
+    return index
+  }
+
+  /// What the affinity table says about a request.
+  enum Tie: Hashable {
+    /// To this node, which can take the request.
+    case holds(Int)
+    /// To this node, which is up but full or excluded.
+    case rests(Int)
+    /// To nothing, or to a node that is down, draining, or in another pool now.
+    case none
+  }
+
+  func tie(of affinity: Affinity, candidates: BackEndSet, eligible: BackEndSet, tick: UInt32) -> Tie {
+    var found = affinities.find(affinity.key, tick: tick)
+    if found == nil, affinity.seed != 0 { found = affinities.find(affinity.seed, tick: tick) }
+    guard let found, eligible.contains(found) else { return .none }
+    return candidates.contains(found) ? .holds(found) : .rests(found)
   }
 
   /// Asks the policy; changes nothing. `explain` uses it too.
@@ -64,10 +116,10 @@ extension DispatcherState {
 
   /// Eligible nodes of a pool; an unknown pool has none.
   @inline(__always)
-  func eligible(pool: UInt16) -> BackEndSet {
-    if pool == 0 { return loads.eligible }
-    for index in parameters.pools.indices where parameters.pools[index].number == pool {
-      return poolMembers[index].intersection(loads.eligible)
+  func eligible(_ pool: PoolID) -> BackEndSet {
+    if pool == .every { return loads.eligible }
+    for index in pools.indices where pools[index].id == pool {
+      return pools[index].members.intersection(loads.eligible)
     }
     return BackEndSet()
   }
@@ -137,7 +189,7 @@ enum BackEndDirectory {
 
   /// A target has a mapping of its own in each pool.
   @inline(__always)
-  static func key(_ target: UInt64, pool: UInt16) -> UInt64 {
-    pool == 0 ? target : HashRing.mix(target ^ (UInt64(pool) &* 0x9e37_79b9_7f4a_7c15))
+  static func key(_ target: UInt64, _ pool: PoolID) -> UInt64 {
+    pool == .every ? target : HashRing.mix(target ^ (UInt64(pool.rawValue) &* 0x9e37_79b9_7f4a_7c15))
   }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import ControlProtocol
+internal import Rules
 
 extension DispatcherState {
   // MARK: Membership
@@ -23,6 +24,8 @@ extension DispatcherState {
         actions.append(.dismiss(old, .replaced(name)))
       }
     }
+    let isNew = registry.index(of: name) == nil
+    let known = registry.members.count
     guard let index = registry.register(name: name, instance: instance, registration: registration, peer: peer)
     else {
       counters.refusedRegistrations += 1
@@ -30,6 +33,7 @@ extension DispatcherState {
       return
     }
     counters.registrations += 1
+    if isNew, index < known { affinities.forget(index) }
     peers[peer] = .backEnd(index)
     lastHeard[index] = now
     let wasUp = loads.state(index) == .up
@@ -110,16 +114,21 @@ extension DispatcherState {
           index: index, weight: loads.weight(index), seed: HashRing.seed(of: registry.members[index].name)))
     }
     policy.membershipChanged(ring)
-    for pool in parameters.pools.indices {
-      var members = BackEndSet()
-      for name in parameters.pools[pool].members {
-        if let index = registry.index(of: name) { members.insert(index) }
-      }
-      poolMembers[pool] = members
+    pools.removeAll(keepingCapacity: true)
+    for index in registry.members.indices {
+      for name in registry.members[index].registration.pools { join(index, PoolID(name)) }
     }
     admissionLimit = parameters.admission.limit(parameters.thresholds, loads)
     registry.changed()
     actions.append(.publishView)
+  }
+
+  private mutating func join(_ index: Int, _ pool: PoolID) {
+    if let known = pools.firstIndex(where: { $0.id == pool }) {
+      pools[known].members.insert(index)
+    } else {
+      pools.append((pool, .index(index)))
+    }
   }
 
   // MARK: Load

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 public import ControlProtocol
+public import Rules
 
 /// Per-request placement on persistent connections (USENIX 1999, section 3).
 extension DispatcherState {
@@ -15,7 +16,7 @@ extension DispatcherState {
   /// the batch of `batchSize` pipelined requests is over: none when the handling node serves it, for it already counts the
   /// connection. Policies other than extended LARD leave every later request where the connection is.
   public mutating func placeLater(
-    target: UInt64, pool: UInt16 = 0, handling: BackEndID, batchSize: UInt32 = 1, now: UInt64
+    target: UInt64, pool: PoolID = .every, handling: BackEndID, batchSize: UInt32 = 1, now: UInt64
   ) -> (backEnd: BackEndID, charge: BatchCharge?) {
     loads.advance(to: now)
     counters.laterRequests &+= 1
@@ -24,8 +25,8 @@ extension DispatcherState {
       counters.assigned[Int(DecisionReason.local.rawValue)] &+= 1
       return (handling, nil)
     }
-    let eligible = eligible(pool: pool)
-    let key = BackEndDirectory.key(target, pool: pool)
+    let eligible = eligible(pool)
+    let key = BackEndDirectory.key(target, pool)
     let slot = table.find(key)
     let request = Policy.Request(
       target: key, candidates: eligible.subtracting(loads.full), eligible: eligible,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 public import ControlProtocol
+internal import Rules
 
 /// The dispatcher without sockets and clock: events in, actions out. The same sequence of events with the same times gives
 /// the same actions, on every machine.
@@ -59,8 +60,9 @@ public struct DispatcherState: ~Copyable, Sendable {
   var peers: [PeerID: PeerRole] = [:]
   var lastHeard: [UInt64]
   var slowStart: SlowStart
-  /// Members of each listed pool, by position in `parameters.pools`.
-  var poolMembers: [BackEndSet]
+  /// Members of each pool that any back-end ever was in.
+  var pools: [(id: PoolID, members: BackEndSet)] = []
+  public internal(set) var affinities: AffinityTable
   /// `Admission.limit` for the present members.
   public internal(set) var admissionLimit: UInt64 = 0
 
@@ -72,7 +74,7 @@ public struct DispatcherState: ~Copyable, Sendable {
     queue = AdmissionQueue(capacity: parameters.queueCapacity)
     lastHeard = Array(repeating: 0, count: BackEndSet.capacity)
     slowStart = SlowStart(duration: parameters.slowStart)
-    poolMembers = Array(repeating: BackEndSet(), count: parameters.pools.count)
+    affinities = AffinityTable(capacity: parameters.affinityCapacity)
   }
 
   /// Takes one event; appends what must be done to `actions`.

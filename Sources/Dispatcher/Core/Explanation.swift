@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 public import ControlProtocol
-public import Wire
+public import Rules
 
 /// Where a request would go now, and why: for `clusterctl why` and for tests.
 public struct Explanation: Hashable, Sendable {
@@ -28,22 +28,40 @@ public struct Explanation: Hashable, Sendable {
     public var connections: UInt32
     /// Connections per weight, in connections of an average node.
     public var relativeLoad: Double
-    /// False when it is down, draining, in another pool, full, or of weight 0.
-    public var isCandidate: Bool
+    /// 100 is an average node.
+    public var weight: UInt32
+    public var hardMaximum: UInt32
+    /// Nil for a candidate.
+    public var exclusion: Exclusion?
+  }
+
+  /// Why a node is no candidate.
+  public enum Exclusion: String, Hashable, Sendable {
+    case down
+    case draining
+    case weightZero = "weight 0"
+    case otherPool = "not in the pool"
+    case full = "at its maximum of connections"
   }
 }
 
 extension DispatcherState {
   /// The same choice that `.request` would make now, without making it.
-  public func explain(target: UInt64, client: IPAddress, pool: UInt16 = 0, now: UInt64) -> Explanation {
-    let eligible = eligible(pool: pool)
+  public func explain(target: UInt64, route: Route = Route(), now: UInt64) -> Explanation {
+    let eligible = eligible(route.pool)
     let candidates = eligible.subtracting(loads.full)
-    let key = BackEndDirectory.key(target, pool: pool)
+    let key = BackEndDirectory.key(target, route.pool)
+    var tie = Tie.none
+    if let affinity = route.affinity {
+      tie = self.tie(of: affinity, candidates: candidates, eligible: eligible, tick: TargetTable.Tick.at(now))
+    }
     let verdict: Explanation.Verdict
     if eligible.isEmpty {
       verdict = .noBackEnd
     } else if candidates.isEmpty || loads.total >= admissionLimit {
       verdict = .waits(position: queue.count)
+    } else if case .holds(let index) = tie {
+      verdict = .assigned(BackEndID(UInt16(index)), name: registry.members[index].name, .sticky)
     } else {
       let (choice, _, _) = choose(key, candidates: candidates, eligible: eligible, now: now)
       verdict = .assigned(
@@ -55,10 +73,21 @@ extension DispatcherState {
         Explanation.Candidate(
           id: BackEndID(UInt16(index)), name: registry.members[index].name, state: loads.state(index),
           connections: loads.connections(index), relativeLoad: loads.relativeLoad(index).connections,
-          isCandidate: candidates.contains(index)))
+          weight: loads.weight(index), hardMaximum: loads.hardMaximum(index),
+          exclusion: exclusion(index, candidates: candidates, eligible: eligible)))
     }
     return Explanation(
       policy: policy.name, verdict: verdict, replicas: table[key]?.replicas.members ?? [], candidates: nodes,
       connections: loads.total, admissionLimit: admissionLimit)
+  }
+
+  private func exclusion(_ index: Int, candidates: BackEndSet, eligible: BackEndSet) -> Explanation.Exclusion? {
+    if candidates.contains(index) { return nil }
+    if eligible.contains(index) { return .full }
+    switch loads.state(index) {
+    case .down: return .down
+    case .draining: return .draining
+    case .up: return loads.weight(index) == 0 ? .weightZero : .otherPool
+    }
   }
 }

@@ -138,6 +138,8 @@ public enum DecisionReason: UInt8, Hashable, Sendable, CaseIterable, BitwiseCopy
   case local
   /// A later request of a persistent connection, fetched from a node that caches the target.
   case forwarded
+  /// The node that the client or session sticks to.
+  case sticky
 
   public var name: String {
     switch self {
@@ -153,6 +155,7 @@ public enum DecisionReason: UInt8, Hashable, Sendable, CaseIterable, BitwiseCopy
     case .avoided: "avoided"
     case .local: "local"
     case .forwarded: "forwarded"
+    case .sticky: "sticky"
     }
   }
 }

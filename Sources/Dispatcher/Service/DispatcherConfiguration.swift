@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 public import DispatcherCore
+public import Rules
 public import Wire
 
 /// What a dispatcher needs to know.
@@ -11,8 +12,10 @@ public struct DispatcherConfiguration: Sendable {
   public var name: String
   /// Random number drawn at process start.
   public var instance: UInt64
-  /// Policy, thresholds, table size, admission, slow start, pools.
+  /// Policy, thresholds, table size, admission, slow start.
   public var parameters: DispatcherParameters
+  /// What comes before the policy; `DispatcherRole.setRules` changes it later.
+  public var rules: [Rule]
   /// Bytes that may wait for a peer that does not read; beyond them its connection is closed.
   public var peerQueueLimit: Int
   /// Control connections at a time; further ones are told so and closed.
@@ -23,12 +26,13 @@ public struct DispatcherConfiguration: Sendable {
   public init(
     listen: Endpoint = Endpoint(IPAddress(ipv4: 0), DispatcherConfiguration.defaultPort), name: String,
     instance: UInt64 = UInt64.random(in: 1 ... .max), parameters: DispatcherParameters = DispatcherParameters(),
-    peerQueueLimit: Int = 8 << 20, maximumPeers: Int = 4096
+    rules: [Rule] = [], peerQueueLimit: Int = 8 << 20, maximumPeers: Int = 4096
   ) {
     self.listen = listen
     self.name = name
     self.instance = instance
     self.parameters = parameters
+    self.rules = rules
     self.peerQueueLimit = peerQueueLimit
     self.maximumPeers = maximumPeers
   }

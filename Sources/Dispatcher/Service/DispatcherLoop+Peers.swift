@@ -62,6 +62,8 @@ extension DispatcherLoop {
     send(
       .hello(
         Hello(role: .dispatcher, instance: configuration.instance, name: configuration.name)), to: peer)
+    // Before anything that can be asked about.
+    if hello.role == .distributor { send(.rules(rules), to: peer) }
     send(.clusterView(state.view), to: peer)
   }
 

@@ -5,6 +5,7 @@ internal import ControlProtocol
 internal import DispatcherCore
 internal import LinuxKernel
 internal import Logging
+internal import Rules
 internal import Telemetry
 internal import Wire
 
@@ -25,6 +26,8 @@ struct DispatcherLoop: ~Copyable {
   private let wakeUp: WakeUp
   var epoll: Epoll
   var state: DispatcherState
+  var rules: RuleSet
+  private var ruleTable: RuleTable
   var actions: [DispatcherState.Action] = []
   var peers: [UInt64: DispatcherPeer] = [:]
   var dirty: [DispatcherPeer] = []
@@ -54,6 +57,9 @@ struct DispatcherLoop: ~Copyable {
     self.wakeUp = wakeUp
     self.epoll = epoll
     state = DispatcherState(configuration.parameters)
+    rules = RuleSet(
+      rules: configuration.rules, keyHigh: UInt64.random(in: 0 ... .max), keyLow: UInt64.random(in: 0 ... .max))
+    ruleTable = RuleTable(rules)
     shared.attach(wakeUp)
   }
 
@@ -74,6 +80,7 @@ struct DispatcherLoop: ~Copyable {
       publish(now: now)
     }
     sayGoodbye(now: now)
+    shared.close()
     publish(now: .max)
   }
 
@@ -157,8 +164,13 @@ struct DispatcherLoop: ~Copyable {
   private mutating func answerQueries(now: UInt64) {
     for query in shared.takeQueries() {
       switch query {
-      case .explain(let target, let client, let pool, let reply):
-        reply(state.explain(target: target, client: client, pool: pool, now: now))
+      case .explain(let request, let reply):
+        let (route, rule) = ruleTable.judge(request.facts, in: request.bytes.span)
+        reply(
+          RequestExplanation(
+            target: request.target, route: route, rule: rule, rules: rules.rules,
+            placement: state.explain(target: request.target, route: route, now: now)))
+      case .setRules(let changed): change(changed)
       case .hottestTargets(let limit, let reply):
         reply(
           state.table.mostUsed(limit).map {
@@ -166,6 +178,13 @@ struct DispatcherLoop: ~Copyable {
           })
       }
     }
+  }
+
+  private mutating func change(_ changed: [Rule]) {
+    rules.rules = changed
+    ruleTable = RuleTable(rules)
+    for peer in Array(peers.values) where peer.hello?.role == .distributor { send(.rules(rules), to: peer) }
+    logger.notice("rules changed", metadata: ["rules": "\(changed.count)"])
   }
 
   /// Publishes at most every 50 ms, and once more when things calm down.
@@ -181,11 +200,14 @@ struct DispatcherLoop: ~Copyable {
       return DispatcherSnapshot.BackEnd(
         id: description.id, name: description.name, state: description.state,
         connections: state.loads.connections(index), inFlight: state.loads.inFlight(index),
-        weight: state.loads.weight(index))
+        weight: state.loads.weight(index), relativeLoad: state.loads.relativeLoad(index).connections,
+        hardMaximum: state.loads.hardMaximum(index), pools: description.registration.pools)
     }
     snapshot.targets = state.table.count
     snapshot.targetCapacity = state.table.capacity
     snapshot.targetsGivenUp = state.table.evictions
+    snapshot.ties = state.affinities.count
+    snapshot.tiesGivenUp = state.affinities.evictions
     snapshot.queued = state.queuedRequests
     snapshot.connections = state.loads.total
     snapshot.admissionLimit = state.admissionLimit

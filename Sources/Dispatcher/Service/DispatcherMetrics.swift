@@ -80,6 +80,8 @@ enum DispatcherMetrics {
       gauge("targets", "Targets in the target table.", UInt64(snapshot.targets)),
       gauge("target_capacity", "Targets that the target table can hold.", UInt64(snapshot.targetCapacity)),
       counter("targets_given_up_total", "Targets forgotten for others.", snapshot.targetsGivenUp),
+      gauge("ties", "Clients and sessions that stick to a server node.", UInt64(snapshot.ties)),
+      counter("ties_given_up_total", "Ties forgotten for others before their time.", snapshot.tiesGivenUp),
       gauge("view_epoch", "Changes of the membership so far.", snapshot.epoch),
     ]
   }

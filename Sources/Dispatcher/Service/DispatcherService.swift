@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import ControlProtocol
-public import DispatcherCore
+internal import DispatcherCore
 internal import LinuxKernel
 public import Logging
+public import Rules
 internal import Synchronization
 public import Telemetry
 public import Wire
@@ -76,15 +77,15 @@ public final class DispatcherRole: RunningRole {
 
   public func join() { thread.join() }
 
-  /// Asks where a request would go now and why; answered by the dispatcher's own thread with the same code that decides.
-  /// `reply` is not called when the dispatcher ends first.
-  ///
-  /// - Parameter target: `TargetHash` of the target.
-  public func explain(
-    target: UInt64, client: IPAddress, pool: UInt16 = 0, _ reply: @escaping @Sendable (Explanation) -> Void
-  ) {
-    shared.ask(.explain(target: target, client: client, pool: pool, reply))
+  /// Asks where a request would go now and why; answered by the dispatcher's own thread with the same rules and the same
+  /// code that decides. `reply` is not called when the dispatcher ends first.
+  public func explain(_ request: RequestQuestion, _ reply: @escaping @Sendable (RequestExplanation) -> Void) {
+    shared.ask(.explain(request, reply))
   }
+
+  /// Replaces the rules and tells every distributor. Ties of clients and sessions that the new rules still name stay, for
+  /// the key of their hashes does not change.
+  public func setRules(_ rules: [Rule]) { shared.ask(.setRules(rules)) }
 
   /// Asks for the most used targets, most used first: hash, uses, back-ends. Looks at the whole target table, about 5 ms
   /// per million targets, during which nothing is decided.
@@ -96,13 +97,16 @@ public final class DispatcherRole: RunningRole {
 /// What the dispatcher's thread shares with others.
 final class DispatcherShared: Sendable {
   enum Query: Sendable {
-    case explain(target: UInt64, client: IPAddress, pool: UInt16, @Sendable (Explanation) -> Void)
+    case explain(RequestQuestion, @Sendable (RequestExplanation) -> Void)
+    case setRules([Rule])
     case hottestTargets(Int, @Sendable ([HotTarget]) -> Void)
   }
 
   private struct Inbox: Sendable {
     var queries: [Query] = []
     var isStopping = false
+    /// Nobody answers any more.
+    var isClosed = false
     var wakeUp: WakeUp?
   }
 
@@ -116,9 +120,21 @@ final class DispatcherShared: Sendable {
 
   func ask(_ query: Query) {
     inbox.withLock {
+      if $0.isClosed { return }
       $0.queries.append(query)
       $0.wakeUp?.signal()
     }
+  }
+
+  /// Throws away what was asked and what will be.
+  func close() {
+    // Whoever waits may run when its question is released, which must not be under the lock.
+    let dropped = inbox.withLock { inbox in
+      defer { inbox.queries = [] }
+      inbox.isClosed = true
+      return inbox.queries
+    }
+    _ = consume dropped
   }
 
   func stop() {

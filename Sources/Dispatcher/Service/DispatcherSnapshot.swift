@@ -11,6 +11,9 @@ public struct DispatcherSnapshot: Sendable {
   public var targets = 0
   public var targetCapacity = 0
   public var targetsGivenUp: UInt64 = 0
+  /// Clients and sessions that stick to a node, those whose time is over included.
+  public var ties = 0
+  public var tiesGivenUp: UInt64 = 0
   public var queued = 0
   /// Connections on all nodes that take new ones.
   public var connections: UInt64 = 0
@@ -32,6 +35,10 @@ public struct DispatcherSnapshot: Sendable {
     /// Of these, assigned and not yet reported by the node.
     public var inFlight: UInt32
     public var weight: UInt32
+    /// Connections per weight, in connections of an average node.
+    public var relativeLoad: Double
+    public var hardMaximum: UInt32
+    public var pools: [String]
   }
 
   public init() {}

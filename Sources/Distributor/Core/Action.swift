@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 
 public import Handoff
+public import Rules
 public import Wire
 
 /// What the driver has to do, in this order. Ranges lie in `ActionList.bytes`.
 public enum Action: Sendable {
   /// Send a whole IP packet to the client by raw socket.
   case transmit(Range<Int>)
-  /// Ask for a back-end and answer with `Responder.decided`. `target` is the hash of path and query; `excluded` refused
-  /// this very connection before.
-  case decide(HandoffID, target: UInt64, client: IPAddress, excluded: UInt16?)
+  /// Ask for a back-end and answer with `Responder.decided`. `target` is the hash of path and query, `route` what
+  /// the rules say; `excluded` refused this very connection before.
+  case decide(HandoffID, target: UInt64, route: Route, excluded: UInt16?)
   /// Send the connection to `backEnd` and answer with `handoffAccepted` or `handoffRefused`.
   case handOff(HandoffID, backEnd: UInt16, snapshot: TCPSnapshot, request: Range<Int>)
   /// The back-end may own, or come to own, a connection that moved on: it must drop it without a packet to the client. An

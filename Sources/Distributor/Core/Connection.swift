@@ -2,6 +2,7 @@
 
 internal import HTTPHead
 internal import Handoff
+internal import Rules
 internal import Wire
 
 /// One entry of the connection table. Trivially copyable: buffers and held packets are handles into pools.
@@ -76,6 +77,8 @@ struct Attempt: BitwiseCopyable {
   var number: UInt8
   /// The target hash.
   var target: UInt64
+  /// What the rules say.
+  var route: Route
   /// The back-end that refused last.
   var excluded: UInt16?
   /// When the head was complete; the first attempt began.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 public import Handoff
+internal import Rules
 internal import Wire
 
 /// What the dispatcher (or the local rule in its place) said.
@@ -24,8 +25,10 @@ extension Responder {
 
   // MARK: Decision
 
-  mutating func beginPlacing(_ slot: Int, target: UInt64, now: UInt64, into actions: inout ActionList) {
-    let attempt = Attempt(number: 1, target: target, excluded: nil, requestedAt: now)
+  mutating func beginPlacing(
+    _ slot: Int, target: UInt64, route: Route, now: UInt64, into actions: inout ActionList
+  ) {
+    let attempt = Attempt(number: 1, target: target, route: route, excluded: nil, requestedAt: now)
     askForDecision(slot, attempt, now: now, into: &actions)
   }
 
@@ -39,8 +42,7 @@ extension Responder {
     tally.attemptsUnderWay += 1
     timers.schedule(slot, at: min(now &+ configuration.decisionTimeout, giveUpAt(attempt)), now: now)
     actions.append(
-      .decide(
-        name(slot), target: attempt.target, client: table.slots[slot].flow.client.address, excluded: attempt.excluded))
+      .decide(name(slot), target: attempt.target, route: attempt.route, excluded: attempt.excluded))
   }
 
   private func giveUpAt(_ attempt: Attempt) -> UInt64 { attempt.requestedAt &+ configuration.placementTimeout }

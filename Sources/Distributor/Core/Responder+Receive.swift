@@ -157,7 +157,8 @@ extension Responder {
       }
       let target = buffers.bytes(table.slots[slot].buffer).span.extracting(head.routingTarget)
       let hash = configuration.targetKey.hash(target)
-      beginPlacing(slot, target: hash, now: arrival.now, into: &actions)
+      let route = judge(head, slot)
+      beginPlacing(slot, target: hash, route: route, now: arrival.now, into: &actions)
     case .invalid(let error):
       answer(slot, StatusAnswer(refusing: error.status), now: arrival.now, into: &actions)
     case .incomplete:

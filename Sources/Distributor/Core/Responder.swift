@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import HTTPHead
+internal import Rules
 public import Wire
 
 /// One worker's client connections, from the SYN to the handoff. No I/O and no clock: packets, answers and the time come
@@ -13,6 +14,7 @@ public struct Responder: ~Copyable {
   var keys: ResponderKeys
   let services: [Endpoint]
   let headLimits: RequestHeadLimits
+  var rules = RuleTable()
   var table: ConnectionTable
   var timers: TimerWheel
   var buffers: BufferPool

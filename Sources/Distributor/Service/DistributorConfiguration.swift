@@ -45,6 +45,7 @@ public struct DistributorConfiguration: Sendable, Hashable {
   public var headTimeout: UInt64
   public var handshake: HandshakeMode
   public var packets: PacketPath
+  public var tunnel: TunnelMode
   /// Drawn at process start, names this run of the process.
   public var instance: UInt64
 
@@ -52,7 +53,7 @@ public struct DistributorConfiguration: Sendable, Hashable {
     nodeName: String, internalAddress: IPAddress, interface: String, services: [Endpoint], dispatcher: Endpoint,
     workers: Int = 1, firstQueue: UInt16 = 0, localMark: UInt32 = 0x4846, maximumFlows: Int = 262_144,
     headTimeout: UInt64 = 10_000_000_000, handshake: HandshakeMode = .auto,
-    packets: PacketPath = .auto, instance: UInt64
+    packets: PacketPath = .auto, tunnel: TunnelMode = .auto, instance: UInt64
   ) {
     self.nodeName = nodeName
     self.internalAddress = internalAddress
@@ -66,6 +67,7 @@ public struct DistributorConfiguration: Sendable, Hashable {
     self.headTimeout = headTimeout
     self.handshake = handshake
     self.packets = packets
+    self.tunnel = tunnel
     self.instance = instance
   }
 }

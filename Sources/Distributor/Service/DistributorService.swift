@@ -18,21 +18,26 @@ public enum DistributorService {
   public static func start(
     _ configuration: DistributorConfiguration, metrics: MetricsRegistry, logger: Logger
   ) throws(StartupFailure) -> DistributorRole {
-    try validate(configuration)
+    let interface = try validate(configuration)
     let lock = try takeLock()
     let plane = try attachPlane(configuration, logger: logger)
     let intake = try Intake.open(configuration, plane.handshake, logger: logger)
     let (flowTable, handshake) = (plane.flows, plane.handshake)
     let keys = drawKeys(handshake)
+    var limits = ResponderConfiguration(targetKey: TargetHash.key)
+    limits.leaveRoom(for: configuration)
     let plan = HandshakePlan(
       answersInKernel: intake.answersInKernel, usesRings: intake.usesRings, workers: configuration.workers,
-      responder: ResponderConfiguration(targetKey: TargetHash.key))
+      responder: limits)
     let rules = PacketFilterRules(
       interface: configuration.interface, services: configuration.services, firstQueue: configuration.firstQueue,
       queues: UInt16(configuration.workers), localMark: configuration.localMark)
     do throws(SystemError) {
+      let reach = ReachFinder(
+        mode: configuration.tunnel, internalAddress: configuration.internalAddress, interface: interface,
+        tunnels: plane.tunnels)
       let shared = try DistributorShared(
-        flowTable: flowTable, handshake: handshake, keys: keys, answersInKernel: intake.answersInKernel,
+        flowTable: flowTable, handshake: handshake, reach: reach, keys: keys, answersInKernel: intake.answersInKernel,
         workers: configuration.workers)
       let role = DistributorRole(
         configuration, shared: shared, resources: DistributorRole.Resources(plane: plane, lock: lock), logger: logger)
@@ -67,7 +72,8 @@ public enum DistributorService {
     return keys
   }
 
-  private static func validate(_ configuration: DistributorConfiguration) throws(StartupFailure) {
+  /// Returns the index of the interface on which clients' packets arrive.
+  private static func validate(_ configuration: DistributorConfiguration) throws(StartupFailure) -> UInt32 {
     if !(1...HandshakeTable.maximumWorkers).contains(configuration.workers) {
       throw StartupFailure(
         "The distributor cannot have \(configuration.workers) workers",
@@ -78,11 +84,13 @@ public enum DistributorService {
         "The distributor has no address to serve", remedy: "Name at least one with --serve ADDRESS")
     }
     let addresses: [IPAddress]
+    let index: UInt32
     do throws(SystemError) {
       var netlink = try NetlinkSocket(.route)
       guard let interface = try netlink.interface(named: configuration.interface) else {
         throw SystemError("find", errno: ENODEV)
       }
+      index = interface.index
       addresses = try netlink.addresses().filter { $0.interface == interface.index }.map(\.address)
     } catch {
       throw StartupFailure(
@@ -103,6 +111,7 @@ public enum DistributorService {
             + "dev \(configuration.interface)")
       }
     }
+    return index
   }
 
   private static func takeLock() throws(StartupFailure) -> AbstractLock {

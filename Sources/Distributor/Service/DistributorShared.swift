@@ -10,6 +10,7 @@ import Telemetry
 final class DistributorShared: Sendable {
   let flowTable: FlowTable
   let handshake: HandshakeTable
+  let reach: ReachFinder
   /// The present secrets; worker 0 rotates them.
   let keys: Published<HandshakeKeys>
   let answersInKernel: Bool
@@ -22,10 +23,12 @@ final class DistributorShared: Sendable {
   private let dispatcherReady: Mutex<[Bool]>
 
   init(
-    flowTable: FlowTable, handshake: HandshakeTable, keys: HandshakeKeys, answersInKernel: Bool, workers: Int
+    flowTable: FlowTable, handshake: HandshakeTable, reach: ReachFinder, keys: HandshakeKeys, answersInKernel: Bool,
+    workers: Int
   ) throws(SystemError) {
     self.flowTable = flowTable
     self.handshake = handshake
+    self.reach = reach
     self.keys = Published(keys)
     self.answersInKernel = answersInKernel
     var wakeUps: [WakeUp] = []

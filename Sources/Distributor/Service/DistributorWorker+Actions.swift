@@ -7,6 +7,7 @@ import ForwardingPlane
 import Handoff
 import LinuxKernel
 import Logging
+import Rules
 import Telemetry
 import Wire
 
@@ -19,17 +20,17 @@ extension DistributorWorker {
       index += 1
       switch action {
       case .transmit(let range): transmits.append(range)
-      case .decide(let id, let target, let client, let excluded):
+      case .decide(let id, let target, let route, let excluded):
         statistics.decisionsWanted += 1
         wantDecision(
-          DecisionRequest(
-            id: id.rawValue, target: target, excluded: excluded.map { BackEndID($0) }, client: client))
+          DecisionRequest(id: id.rawValue, target: target, route: route, excluded: excluded.map { BackEndID($0) }))
       case .handOff(let id, let backEnd, let snapshot, let request):
         handOff(id, to: backEnd, snapshot, request)
       case .flowEstablished(let id, let flow, let clientInitialSequence, let backEnd, let requestedAt):
         statistics.handoffTime.observe(nanoseconds: core.now &- requestedAt)
         establish(id, flow, clientInitialSequence, backEnd)
-      case .deliver(let range, let backEnd): deliver(range, to: backEnd)
+      case .deliver(let range, let backEnd):
+        if let reach = link(backEnd)?.reach { deliver(range, by: reach) }
       case .abortHandoff(let id, let backEnd):
         link(backEnd)?.dialer.connection?.send(.abortHandoff(id))
       case .returnAssignment(let backEnd): returned.append(BackEndID(backEnd))
@@ -66,22 +67,33 @@ extension DistributorWorker {
 
   mutating func decideLocally(_ request: DecisionRequest) {
     statistics.decisionsLocal += 1
-    var candidates: [FallbackPolicy.Candidate] = []
-    for case let link? in backEnds where link.description.state == .up && link.isReady {
-      candidates.append(
-        FallbackPolicy.Candidate(
-          backEnd: link.description.id.rawValue, weight: link.description.registration.weight, load: link.load))
-    }
-    let chosen = fallback.choose(
-      target: request.target, among: candidates.span, excluding: request.excluded?.rawValue)
+    let excluded = request.excluded?.rawValue
+    let pool = request.route.pool
+    // Requests that stick are ranked by what they stick by, which all workers do alike and remember nothing for.
+    let key = request.route.affinity?.clientKey ?? request.target
+    let chosen =
+      fallback.choose(target: key, among: candidates(pool) { $0 == .up }.span, excluding: excluded)
+      // An agent knows its web server better than what was last heard of it: it takes the connection, or refuses it.
+      ?? fallback.choose(target: key, among: candidates(pool) { $0 != .up }.span, excluding: excluded)
     core.responder.decided(
       HandoffID(request.id), chosen.map { .backEnd($0) } ?? .noBackEnd, now: core.now, into: &core.actions)
+  }
+
+  /// The back-ends of a pool that can be reached and whose state is as asked.
+  private func candidates(
+    _ pool: PoolID, _ isAsked: (BackEndState) -> Bool
+  ) -> [FallbackPolicy.Candidate] {
+    backEnds.compactMap { link in
+      guard let link, link.isReady, link.isMember(of: pool), isAsked(link.description.state) else { return nil }
+      return FallbackPolicy.Candidate(
+        backEnd: link.description.id.rawValue, weight: link.description.registration.weight, load: link.load)
+    }
   }
 
   private mutating func handOff(
     _ id: HandoffID, to backEnd: UInt16, _ snapshot: TCPSnapshot, _ request: Range<Int>
   ) {
-    guard let connection = link(backEnd)?.dialer.connection else {
+    guard let link = link(backEnd), link.reach != nil, let connection = link.dialer.connection else {
       core.responder.handoffRefused(id, .serverUnreachable, now: core.now, into: &core.actions)
       return
     }
@@ -100,13 +112,12 @@ extension DistributorWorker {
   private mutating func establish(
     _ id: HandoffID, _ flow: FlowTuple, _ clientInitialSequence: SequenceNumber, _ backEnd: UInt16
   ) {
-    guard let link = link(backEnd) else { return }
+    guard let link = link(backEnd), let reach = link.reach else { return }
     do throws(ForwardingPlaneError) {
       try shared.flowTable.insert(
         flow,
         FlowEntry(
-          action: link.isLocal ? .deliverLocally : .forward(to: link.description.registration.mac),
-          clientISN: clientInitialSequence, handoff: id, backEnd: backEnd, now: core.now))
+          action: reach, clientISN: clientInitialSequence, handoff: id, backEnd: backEnd, now: core.now))
       flows.begin(id, LiveFlow(flow: flow, backEnd: backEnd))
     } catch {
       statistics.flowTableFull += 1
@@ -115,14 +126,12 @@ extension DistributorWorker {
     }
   }
 
-  /// Sends a client's packet to a back-end the way the kernel would have.
-  private mutating func deliver(_ range: Range<Int>, to backEnd: UInt16) {
-    guard let link = link(backEnd) else { return }
+  /// Sends a client's packet to a back-end the way the kernel would have. A packet that the interface does not take is lost
+  /// as on any link: the client repeats it.
+  private mutating func deliver(_ range: Range<Int>, by reach: FlowEntry.Action) {
     statistics.packetsDelivered += 1
     let bytes = core.actions.bytes
-    let mac = link.description.registration.mac
-    let isLocal = link.isLocal
-    delivery.send(bytes.span.extracting(range), to: isLocal ? nil : mac)
+    delivery.send(bytes.span.extracting(range), by: reach, tunnels: shared.reach.tunnels)
   }
 
   /// A segment that the responder does not know: its flow may have been entered after the packet passed the kernel's
@@ -132,7 +141,7 @@ extension DistributorWorker {
     if let parsed = try? TCPSegment.parse(packet.span, checksums: .ignored) {
       let flow = FlowTuple(client: parsed.segment.source, service: parsed.segment.destination)
       if let entry = shared.flowTable.lookup(flow) {
-        deliver(range, to: entry.backEnd)
+        deliver(range, by: entry.action)
         return
       }
     }

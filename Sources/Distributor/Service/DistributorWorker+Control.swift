@@ -65,9 +65,10 @@ extension DistributorWorker {
       logger.info("dispatcher connected", metadata: ["dispatcher": "\(peer.name)", "worker": "\(index)"])
       connection.send(.registerDistributor(DistributorRegistration(services: configuration.services)))
     case .message(.decisions(let answers)):
+      for answer in answers { decided(answer, wanted: decisions.asked[answer.id]) }
       decisions.answered(answers)
-      for answer in answers { decided(answer) }
     case .message(.clusterView(let view)): apply(view)
+    case .message(.rules(let rules)): core.responder.setRules(rules)
     case .message: break
     case .refused(let reason): logger.error("the dispatcher refuses this node", metadata: ["reason": "\(reason)"])
     case .lost(let error, let wasEstablished):
@@ -80,11 +81,14 @@ extension DistributorWorker {
     }
   }
 
-  private mutating func decided(_ decision: Decision) {
+  private mutating func decided(_ decision: Decision, wanted request: DecisionRequest?) {
     let outcome: DecisionOutcome
     switch decision.outcome {
     case .assigned(let backEnd): outcome = .backEnd(backEnd.rawValue)
-    case .noBackEnd: outcome = .noBackEnd
+    case .noBackEnd:
+      // A dispatcher that has just come back may hear of the back-ends later than of the distributors.
+      if let request { return decideLocally(request) }
+      outcome = .noBackEnd
     case .overloaded: outcome = .overloaded
     }
     core.responder.decided(HandoffID(decision.id), outcome, now: core.now, into: &core.actions)
@@ -98,7 +102,10 @@ extension DistributorWorker {
       while backEnds.count <= number { backEnds.append(nil) }
       let endpoint = Endpoint(description.registration.address, description.registration.handoffPort)
       if var link = backEnds[number], link.dialer.endpoint == endpoint, link.description.name == description.name {
-        link.description = description
+        if link.reach == nil || link.description.registration != description.registration {
+          link.reach = reach(description)
+        }
+        link.update(description)
         backEnds[number] = link
       } else {
         // A restarted dispatcher may give the numbers anew. Connections at the agent that had this one live on in the flow
@@ -110,8 +117,19 @@ extension DistributorWorker {
           dialer: Dialer(
             to: endpoint, as: hello, expecting: .backEnd,
             token: DistributorWorker.firstBackEndToken + UInt64(number), now: core.now),
-          isLocal: description.registration.address == configuration.internalAddress)
+          reach: reach(description))
       }
+    }
+  }
+
+  private func reach(_ description: BackEndDescription) -> FlowEntry.Action? {
+    do {
+      return try shared.reach.find(description.registration)
+    } catch {
+      logger.error(
+        "a back-end gets no connections: packets cannot be forwarded to it",
+        metadata: ["back-end": "\(description.name)", "error": "\(error)"])
+      return nil
     }
   }
 
@@ -121,6 +139,11 @@ extension DistributorWorker {
       logger.info("back-end connected", metadata: ["back-end": "\(peer.name)", "worker": "\(index)"])
       if let known = backEnds[Int(number)]?.instance, known != peer.instance { forgetFlows(of: number) }
       backEnds[Int(number)]?.instance = peer.instance
+      // The way there may be another one than it was.
+      if let description = backEnds[Int(number)]?.description {
+        let reach = reach(description)
+        backEnds[Int(number)]?.reach = reach
+      }
       backEnds[Int(number)]?.lostAt = nil
     case .message(.handoffAccepted(let id)):
       core.responder.handoffAccepted(id, by: number, now: core.now, into: &core.actions)

@@ -51,6 +51,7 @@ struct DistributorWorker: ~Copyable {
     let now = MonotonicTime.now()
     let epoll = try Epoll()
     let sender = try RawPacketSender()
+    let tunnelSocket = try DatagramSocket(from: configuration.internalAddress)
     let checksums = source.checksums
     try epoll.add(shared.wakeUps[index].raw, .read, token: DistributorWorker.wakeToken)
     try epoll.add(source.descriptor, .read, token: DistributorWorker.queueToken)
@@ -60,9 +61,11 @@ struct DistributorWorker: ~Copyable {
     self.logger = logger
     self.epoll = epoll
     self.source = source
-    delivery = Delivery(sender: sender, packetSocket: packetSocket, splits: checksums == .rightOrOpen)
+    delivery = Delivery(
+      sender: sender, packetSocket: packetSocket, tunnelSocket: tunnelSocket, splits: checksums == .rightOrOpen)
     var limits = ResponderConfiguration(targetKey: TargetHash.key)
     limits.headTimeout = configuration.headTimeout
+    limits.leaveRoom(for: configuration)
     limits.handshakeInKernel = shared.answersInKernel
     limits.checksums = checksums
     // Longer than it takes to notice that the dispatcher is dead: such requests are decided locally, not refused.

@@ -10,6 +10,7 @@
 #include <linux/ipv6.h>
 #include <linux/pkt_cls.h>
 #include <linux/tcp.h>
+#include <linux/udp.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -17,9 +18,12 @@
 #include <bpf/bpf_helpers.h>
 
 #include "flow_table.h"
+#include "tunnel.h"
 
 // In this order: each uses those before it.
 #include "maps.bpf.h"
+#include "frame.bpf.h"
+#include "icmp.bpf.h"
 #include "packet.bpf.h"
 #include "siphash.bpf.h"
 #include "options.bpf.h"
@@ -27,13 +31,15 @@
 #include "answer.bpf.h"
 #include "ring.bpf.h"
 #include "handshake.bpf.h"
+#include "tunnel.bpf.h"
 
 static __always_inline bool is_served(const struct packet *packet) {
   struct handoff_service_key key = {.address = packet->key.service, .port = packet->key.service_port};
   return bpf_map_lookup_elem(&handoff_service, &key) != NULL;
 }
 
-static __always_inline int forward_to_mac(struct __sk_buff *skb, const struct handoff_flow_entry *entry) {
+static __always_inline int forward_to_mac(
+    struct __sk_buff *skb, const struct handoff_flow_entry *entry, enum handoff_outcome outcome) {
   struct ethhdr *old = header(skb, 0, sizeof(*old));
   if (!old) return finish(HANDOFF_REWRITE_FAILED, DROP);
   // From our own address, which the frame was sent to; the TTL stays, as for a bridge.
@@ -41,14 +47,25 @@ static __always_inline int forward_to_mac(struct __sk_buff *skb, const struct ha
   __builtin_memcpy(addresses, entry->mac, ETH_ALEN);
   __builtin_memcpy(addresses + ETH_ALEN, old->h_dest, ETH_ALEN);
   if (bpf_skb_store_bytes(skb, 0, addresses, sizeof(addresses), 0)) return finish(HANDOFF_REWRITE_FAILED, DROP);
-  return finish(HANDOFF_FORWARDED, bpf_redirect(skb->ifindex, 0));
+  return finish(outcome, bpf_redirect(skb->ifindex, 0));
 }
 
-static __always_inline int deliver_locally(struct __sk_buff *skb) {
+static __always_inline int deliver_locally(struct __sk_buff *skb, enum handoff_outcome outcome) {
   __u32 zero = 0;
   const struct handoff_state *state = bpf_map_lookup_elem(&handoff_state, &zero);
   if (state) skb->mark = state->local_mark;
-  return finish(HANDOFF_DELIVERED_LOCALLY, PASS);
+  return finish(outcome, PASS);
+}
+
+// An ICMP error about a packet of the flow's back-end. It says nothing of the client: the entry stays as it is.
+static __always_inline int on_error(struct __sk_buff *skb, const struct packet *packet) {
+  const struct handoff_flow_entry *entry = bpf_map_lookup_elem(&handoff_flows, &packet->key);
+  if (!entry) return finish(HANDOFF_NOT_SERVICE, PASS);
+  switch (entry->action) {
+    case HANDOFF_FORWARD_MAC: return forward_to_mac(skb, entry, HANDOFF_ERROR_FORWARDED);
+    case HANDOFF_FORWARD_TUNNEL: return forward_by_tunnel(skb, packet->ipv4, entry, HANDOFF_ERROR_FORWARDED);
+    default: return deliver_locally(skb, HANDOFF_ERROR_FORWARDED);
+  }
 }
 
 // What netfilter would otherwise give to user space because of its destination, but cannot be told apart by port.
@@ -106,6 +123,8 @@ int handoff_forward(struct __sk_buff *skb) {
   if (parsed != GO_ON) return unparsed(&packet, parsed);
   if (!is_served(&packet)) return finish(HANDOFF_NOT_SERVICE, PASS);
 
+  if (packet.error) return on_error(skb, &packet);
+
   __u64 now = bpf_ktime_get_coarse_ns();
   struct handoff_flow_entry *entry = bpf_map_lookup_elem(&handoff_flows, &packet.key);
   if (packet.syn && !packet.ack) return on_syn(skb, &packet, entry, now);
@@ -122,8 +141,11 @@ int handoff_forward(struct __sk_buff *skb) {
   // Written only when changed: the tick is coarse, and a clean cache line stays shared.
   if (entry->last_seen != now) entry->last_seen = now;
   if (entry->flags != flags) entry->flags = flags;
-  if (entry->action == HANDOFF_FORWARD_MAC) return forward_to_mac(skb, entry);
-  return deliver_locally(skb);
+  switch (entry->action) {
+    case HANDOFF_FORWARD_MAC: return forward_to_mac(skb, entry, HANDOFF_FORWARDED);
+    case HANDOFF_FORWARD_TUNNEL: return forward_by_tunnel(skb, packet.ipv4, entry, HANDOFF_TUNNELLED);
+    default: return deliver_locally(skb, HANDOFF_DELIVERED_LOCALLY);
+  }
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

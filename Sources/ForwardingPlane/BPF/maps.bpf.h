@@ -66,6 +66,9 @@ struct {
 // was taken, not one that was lost: `dropwatch` and the qdisc's drop counter do not show it.
 enum { PASS = TC_ACT_UNSPEC, DROP = TC_ACT_SHOT, CONSUMED = TC_ACT_STOLEN };
 
+// Success of the parsing steps; anything else is the packet's outcome.
+enum { GO_ON = HANDOFF_OUTCOMES };
+
 static __always_inline int finish(enum handoff_outcome outcome, int verdict) {
   __u32 zero = 0;
   struct handoff_counters *counters = bpf_map_lookup_elem(&handoff_counts, &zero);

@@ -12,27 +12,9 @@ struct packet {
   __u32 tcp, text, end;
   bool syn, ack, fin, rst;
   bool ipv4;
+  // An ICMP error about a packet of the flow: of the TCP header nothing is known.
+  bool error;
 };
-
-// Success of the parsing steps; anything else is the packet's outcome.
-enum { GO_ON = HANDOFF_OUTCOMES };
-
-// Read anew at each use: a copy that the compiler keeps in a 32-bit register is no packet pointer for the verifier.
-static __always_inline void *frame(const struct __sk_buff *skb) {
-  return (void *)(long)*(const volatile __u32 *)&skb->data;
-}
-static __always_inline void *frame_end(const struct __sk_buff *skb) {
-  return (void *)(long)*(const volatile __u32 *)&skb->data_end;
-}
-
-// `size` bytes of the frame from `offset` on, NULL when it is shorter. Earlier pointers into the frame are void afterwards.
-static __always_inline void *header(struct __sk_buff *skb, __u32 offset, __u32 size) {
-  void *start = frame(skb) + offset;
-  if (start + size <= frame_end(skb)) return start;
-  if (bpf_skb_pull_data(skb, offset + size)) return NULL;
-  start = frame(skb) + offset;
-  return start + size <= frame_end(skb) ? start : NULL;
-}
 
 // Whether the value lies between the bounds, in a way that the verifier can follow: the compiler would join the two
 // comparisons into one of another register.
@@ -50,6 +32,7 @@ static __always_inline int parse_tcp(struct __sk_buff *skb, __u32 offset, __u32 
   struct tcphdr *tcp = header(skb, offset, sizeof(*tcp));
   if (!tcp) return HANDOFF_MALFORMED;
   if (tcp->doff < 5 || offset + tcp->doff * 4 > end) return HANDOFF_MALFORMED;
+  packet->error = false;
   packet->key.client_port = tcp->source;
   packet->key.service_port = tcp->dest;
   packet->sequence = bpf_ntohl(tcp->seq);
@@ -68,9 +51,13 @@ static __always_inline int parse_ipv4(struct __sk_buff *skb, struct packet *pack
   struct iphdr *ip = header(skb, ETH_HLEN, sizeof(*ip));
   if (!ip) return HANDOFF_MALFORMED;
   if (ip->version != 4 || ip->ihl < 5) return HANDOFF_MALFORMED;
+  packet->ipv4 = true;
+  if (ip->protocol == IPPROTO_ICMP && !(ip->frag_off & bpf_htons(0x3fff))) {
+    packet->error = true;
+    return parse_icmp(skb, ETH_HLEN + ip->ihl * 4, &packet->key);
+  }
   if (ip->protocol != IPPROTO_TCP) return HANDOFF_NOT_SERVICE;
   __builtin_memset(&packet->key, 0, sizeof(packet->key));
-  packet->ipv4 = true;
   packet->key.client.words[2] = packet->key.service.words[2] = bpf_htonl(0xffff);
   packet->key.client.words[3] = ip->saddr;
   packet->key.service.words[3] = ip->daddr;
@@ -99,10 +86,14 @@ static __always_inline int parse_ipv6(struct __sk_buff *skb, struct packet *pack
   if (!ip) return HANDOFF_MALFORMED;
   if (ip->version != 6) return HANDOFF_MALFORMED;
   if (is_extension_header(ip->nexthdr)) return HANDOFF_EXTENSION_HEADER;
+  packet->ipv4 = false;
+  if (ip->nexthdr == IPPROTO_ICMPV6) {
+    packet->error = true;
+    return parse_icmpv6(skb, ETH_HLEN + sizeof(*ip), &packet->key);
+  }
   if (ip->nexthdr != IPPROTO_TCP) return HANDOFF_NOT_SERVICE;
   __u32 end = ETH_HLEN + sizeof(*ip) + bpf_ntohs(ip->payload_len);
   if (end > skb->len) return HANDOFF_MALFORMED;
-  packet->ipv4 = false;
   __builtin_memcpy(&packet->key.client, &ip->saddr, sizeof(ip->saddr));
   __builtin_memcpy(&packet->key.service, &ip->daddr, sizeof(ip->daddr));
   return parse_tcp(skb, ETH_HLEN + sizeof(*ip), end, packet);

@@ -30,13 +30,13 @@ public struct ClusterNode: Sendable {
       roles += ["-FE", "-fp", "\(cluster.frontPort)", "--serve", "\(service.ipv4)", "--serve", "\(service.ipv6)"]
       roles += cluster.distributorOptions
     }
-    if plan.server != nil { roles += ["-BE", "-bp", "\(cluster.serverPort)"] }
+    if plan.server != nil { roles += ["-BE", "-bp", "\(cluster.serverPort)", "--serve-mode", cluster.serve] }
     if roles.isEmpty { return nil }
     if !plan.isDispatcher { roles += ["-da", "\(dispatcher.ipv4)"] }
     return [program] + roles + [
       "--node-name", name, "--internal-address", "\(address.ipv4)", "--admin", "\(ClusterNode.admin)",
       "--log-level", cluster.logLevel,
-    ] + cluster.extraOptions
+    ] + cluster.extraOptions + plan.options
   }
 
   /// The state of the node's network that programs could have changed, for a comparison before and after.

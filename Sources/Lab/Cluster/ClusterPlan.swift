@@ -19,6 +19,8 @@ public struct ClusterPlan: Sendable {
     public var isDispatcher: Bool
     public var isDistributor: Bool
     public var server: WebServer?
+    /// Options for this node's cluster_startup, after those of the plan.
+    public var options: [String] = []
 
     public init(_ name: String, dispatcher: Bool = false, distributor: Bool = false, server: WebServer? = nil) {
       self.name = name
@@ -46,6 +48,8 @@ public struct ClusterPlan: Sendable {
   /// Where the web servers listen.
   public var serverPort: UInt16 = 8080
   public var policy = "lard"
+  /// How server nodes serve: auto, direct or repair.
+  public var serve = "auto"
   /// Options for every cluster_startup, after those that the lab gives.
   public var extraOptions: [String] = []
   /// Options for the cluster_startup of distributors.

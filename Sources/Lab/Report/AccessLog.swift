@@ -14,6 +14,14 @@ public struct AccessRecord: Hashable, Sendable {
   public var path: String
   public var status: Int
 
+  public init(time: Double, client: Endpoint, method: String, path: String, status: Int) {
+    self.time = time
+    self.client = client
+    self.method = method
+    self.path = path
+    self.status = status
+  }
+
   /// Reads a server's whole access log; lines that are not complete yet are skipped.
   public static func read(_ web: WebServerInstance) throws(LabError) -> [AccessRecord] {
     let bytes: [UInt8]

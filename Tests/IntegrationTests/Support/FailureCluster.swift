@@ -80,6 +80,10 @@ extension Cluster {
     try site.pages.map { try get($0.path) }.max() ?? 0
   }
 
+  /// `seconds` on a machine with nothing else to do, in seconds of this one: a request that waits for something that does
+  /// not come is longer than both. Ask before the fault.
+  func bound(_ seconds: Double) throws -> Double { seconds + 30 * (try getAllPages()) }
+
   func startFronts(_ names: [String]) throws {
     for name in names { try startFront(of: node(name)) }
   }
