@@ -41,7 +41,8 @@ bench: packages release
 	$(SUDO) $(BIN)/lab compare $(ARGS)
 
 bench-dispatcher: packages
-	swift run --package-path Bench -c release bench-decisions $(ARGS)
+	swift build --package-path Bench -c release --product bench-decisions
+	Bench/bench-dispatcher Bench/.build/release/bench-decisions $(ARGS)
 
 simulate: packages
 	swift run --package-path Bench -c release simulate --output .build/simulate $(ARGS) $(TRACES)

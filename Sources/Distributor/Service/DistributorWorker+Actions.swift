@@ -131,7 +131,7 @@ extension DistributorWorker {
   private mutating func deliver(_ range: Range<Int>, by reach: FlowEntry.Action) {
     statistics.packetsDelivered += 1
     let bytes = core.actions.bytes
-    delivery.send(bytes.span.extracting(range), by: reach, tunnels: shared.reach.tunnels)
+    delivery.send(bytes.span.extracting(range), by: reach)
   }
 
   /// A segment that the responder does not know: its flow may have been entered after the packet passed the kernel's

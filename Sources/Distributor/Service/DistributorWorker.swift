@@ -62,7 +62,8 @@ struct DistributorWorker: ~Copyable {
     self.epoll = epoll
     self.source = source
     delivery = Delivery(
-      sender: sender, packetSocket: packetSocket, tunnelSocket: tunnelSocket, splits: checksums == .rightOrOpen)
+      sender: sender, packetSocket: packetSocket, tunnelSocket: tunnelSocket, tunnels: shared.reach.tunnels,
+      splits: checksums == .rightOrOpen)
     var limits = ResponderConfiguration(targetKey: TargetHash.key)
     limits.headTimeout = configuration.headTimeout
     limits.leaveRoom(for: configuration)
