@@ -46,12 +46,12 @@ extension ForwardingPlaneError: CustomStringConvertible {
       """
     case .mapsRefused(let error):
       """
-      forwarding plane: cannot make the BPF maps: \(error); the kernel needs CONFIG_BPF_SYSCALL, version 5.15 or later, \
+      forwarding plane: cannot make the BPF maps: \(error); the kernel needs CONFIG_BPF_SYSCALL, version 5.17 or later, \
       and memory for the flow table
       """
     case .programRejected(let error, let log):
       """
-      forwarding plane: the kernel does not take the BPF program: \(error); it needs version 5.15 or later. What it \
+      forwarding plane: the kernel does not take the BPF program: \(error); it needs version 5.17 or later. What it \
       said:\n\(log)
       """
     case .hookTaken(let interface, let program):

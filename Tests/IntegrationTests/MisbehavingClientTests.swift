@@ -85,6 +85,8 @@ extension ClusterPlan {
   /// With a short head timeout.
   static func onTheWire(handshake: String, packets: String) -> ClusterPlan {
     var plan = onTheWire
+    // What the distributor does is tested; what a server node does to its clients depends on how it serves.
+    plan.serve = "repair"
     plan.distributorOptions = ["--head-timeout", "1", "--handshake", handshake, "--packets", packets]
     return plan
   }

@@ -114,7 +114,10 @@ public struct FloodComparison: Sendable {
   }
 
   private func address(of front: ClusterNode) throws(LabError) -> String {
-    try front.namespace.run(["cat", "/sys/class/net/eth0/address"]).checked().output
-      .split(whereSeparator: \.isWhitespace).first.map(String.init) ?? ""
+    let words = try front.namespace.run(["ip", "-o", "link", "show", "eth0"]).checked().output.split(separator: " ")
+    guard let index = words.firstIndex(of: "link/ether"), index + 1 < words.count else {
+      throw LabError("eth0 of \(front.name) has no Ethernet address")
+    }
+    return String(words[index + 1])
   }
 }

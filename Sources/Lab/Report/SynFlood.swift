@@ -25,9 +25,10 @@ public struct SynFlood: Sendable {
   /// - Returns: frames that were sent, and the seconds that it took.
   public func run() throws(LabError) -> (sent: Int, seconds: Double) {
     do {
-      var random = SystemRandomNumberGenerator()
+      // Not the system's generator, which is a system call for each frame.
+      var random = SeededRandom(seed: MonotonicTime.now())
       var batch = try FrameBatch(interface: interface, count: SynFlood.frames)
-      var (frames, length) = makeFrames(&random)
+      var (frames, length) = makeFrames()
       let started = MonotonicTime.now()
       let end = started + UInt64(seconds * 1e9)
       var sent = 0
@@ -41,7 +42,7 @@ public struct SynFlood: Sendable {
     }
   }
 
-  private func makeFrames(_ random: inout SystemRandomNumberGenerator) -> ([UInt8], Int) {
+  private func makeFrames() -> ([UInt8], Int) {
     let options = TCPOptions(
       maximumSegmentSize: 1460, windowScale: 7, sackPermitted: true, timestamps: TCPTimestamps(value: 1, echo: 0))
     let segment = TCPSegment(
@@ -56,7 +57,7 @@ public struct SynFlood: Sendable {
   }
 
   /// Another source and number, and checksums that fit (RFC 1624).
-  private func change(_ frames: inout [UInt8], _ start: Int, _ random: inout SystemRandomNumberGenerator) {
+  private func change(_ frames: inout [UInt8], _ start: Int, _ random: inout SeededRandom) {
     let bits = random.next() as UInt64
     let ip = start + SynFlood.ethernet
     let tcp = ip + 20
