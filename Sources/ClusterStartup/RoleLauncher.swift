@@ -67,6 +67,7 @@ extension PolicyWord {
     case .lard: .lard
     case .lardr: .replicatedLARD
     case .elard: .extendedLARD
+    case .alard: .anchoredLARD
     }
   }
 }
