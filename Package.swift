@@ -71,7 +71,8 @@ let package = Package(
     .target(
       name: "LinuxKernel", dependencies: ["CLinux", "Clibmnl", "Clibnetfilter_queue", "Wire"], swiftSettings: strict),
     .target(
-      name: "ForwardingPlane", dependencies: ["CForwardingPlane", "Clibbpf", "Handoff", "LinuxKernel", "Wire"],
+      name: "ForwardingPlane",
+      dependencies: ["CForwardingPlane", "CLinux", "Clibbpf", "Handoff", "LinuxKernel", "Wire"],
       exclude: ["BPF"], swiftSettings: strict, plugins: ["CompileBPF"]),
     .target(name: "AdminReports", swiftSettings: strict),
     .target(name: "Telemetry", dependencies: ["LinuxKernel", "Wire", logging, flyingFox], swiftSettings: strict),
@@ -93,14 +94,16 @@ let package = Package(
       ],
       path: "Sources/Distributor/Service", swiftSettings: strict),
     .target(
-      name: "BackEnd", dependencies: ["BackEndCore", "ControlChannel", "LinuxKernel", "Telemetry", logging],
+      name: "BackEnd",
+      dependencies: [
+        "BackEndCore", "ControlChannel", "ForwardingPlane", "LinuxKernel", "Telemetry", "Wire", logging,
+      ],
       path: "Sources/BackEnd/Service", swiftSettings: strict),
     .executableTarget(
       name: "ClusterStartup",
       dependencies: [
-        "AdminReports", "Dispatcher", "DispatcherCore", "Distributor", "BackEnd", "ControlProtocol", "Rules",
-        "Telemetry",
-        "LinuxKernel", "Wire", argumentParser, logging, yams,
+        "AdminReports", "Dispatcher", "DispatcherCore", "Distributor", "BackEnd", "BackEndCore", "ControlProtocol",
+        "Rules", "Telemetry", "LinuxKernel", "Wire", argumentParser, logging, yams,
       ],
       swiftSettings: strict),
     .executableTarget(
@@ -144,7 +147,8 @@ let package = Package(
     .testTarget(
       name: "ForwardingPlaneTests",
       dependencies: [
-        "ForwardingPlane", "CForwardingPlane", "Clibbpf", "CLinux", "Handoff", "LinuxKernel", "Wire", "Lab",
+        "ForwardingPlane", "CForwardingPlane", "Clibbpf", "CLinux", "DistributorCore", "Handoff", "LinuxKernel", "Wire",
+        "Lab",
       ],
       swiftSettings: strict),
     .testTarget(

@@ -17,9 +17,11 @@ let package = Package(
   products: [
     .executable(name: "bench-decisions", targets: ["DecisionBench"]),
     .executable(name: "simulate", targets: ["Simulate"]),
+    .executable(name: "load", targets: ["LoadTool"]),
   ],
   dependencies: [
     .package(name: "handoff", path: ".."), .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
   ],
   targets: [
     .executableTarget(
@@ -43,6 +45,19 @@ let package = Package(
       dependencies: [
         .product(name: "DispatcherCore", package: "handoff"), .product(name: "ControlProtocol", package: "handoff"),
         .product(name: "Rules", package: "handoff"), .product(name: "Wire", package: "handoff"),
+      ], swiftSettings: strict),
+    .target(
+      name: "Load",
+      dependencies: [
+        .product(name: "Lab", package: "handoff"), .product(name: "LinuxKernel", package: "handoff"),
+        .product(name: "Wire", package: "handoff"),
+      ], swiftSettings: strict),
+    .executableTarget(
+      name: "LoadTool",
+      dependencies: [
+        "Load", .product(name: "Lab", package: "handoff"), .product(name: "LinuxKernel", package: "handoff"),
+        .product(name: "Wire", package: "handoff"),
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ], swiftSettings: strict),
     .testTarget(
       name: "SimulatorTests",

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import BackEndCore
 import ControlProtocol
 import DispatcherCore
+import Distributor
 import Logging
 import Rules
 import Telemetry
@@ -117,7 +119,8 @@ private struct SettingCheck {
         problems.append(ConfigurationProblem(value, of: .serve, problem, remedy: remedy))
       }
       guard let address = parser.parse(value.text) else {
-        report(parser.problem, parser.remedy)
+        let isMode = ServeMode(rawValue: value.text) != nil
+        report(parser.problem, isMode ? "How a server node serves is said with --serve-mode" : parser.remedy)
         continue
       }
       if served.contains(address) { report("is served twice", "Remove one") }
@@ -151,7 +154,7 @@ private struct SettingCheck {
     return BackEndSettings(
       serverPort: value(.serverPort, .port) ?? 0, handoffPort: value(.handoffPort, .port) ?? 7001,
       weight: value(.weight, .integer("weight", 1...10_000)) ?? 100, pools: pools(),
-      maximumConnections: maximum ?? 100_000)
+      tunnel: value(.tunnel, .word("tunnel mode")) ?? .auto, maximumConnections: maximum ?? 100_000, serveMode: value(.serveMode, .word("serve mode")) ?? .auto)
   }
 
   mutating func rules() -> [Rule] {
@@ -181,7 +184,9 @@ private struct SettingCheck {
     let settings = DistributorSettings(
       port: value(.distributorPort, .port) ?? 0, serve: serve,
       queueNumber: value(.queueNumber, .integer("queue number", 0...65_535)) ?? 0,
-      maximumFlows: maximum ?? 262_144,
+      handshake: value(.handshake, .word("handshake mode")) ?? .auto,
+      packets: value(.packets, .word("packet path")) ?? .auto,
+      tunnel: value(.tunnel, .word("tunnel mode")) ?? .auto, maximumFlows: maximum ?? 262_144,
       headTimeout: UInt64((value(.headTimeout, .seconds(0.1...3_600)) ?? 10) * 1e9))
     if Int(settings.queueNumber) + (workers ?? 1) > 65_536 {
       report(

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import BackEndCore
 import DispatcherCore
+import Distributor
 import Logging
 import Rules
 import Telemetry
@@ -80,7 +82,9 @@ struct BackEndSettings: Sendable, Hashable {
   var weight: UInt16
   /// Names of the pools that it is in.
   var pools: [String]
+  var tunnel: TunnelMode
   var maximumConnections: UInt32
+  var serveMode: ServeMode
 }
 
 struct DistributorSettings: Sendable, Hashable {
@@ -88,6 +92,9 @@ struct DistributorSettings: Sendable, Hashable {
   /// Empty: the addresses of the interface that are not the internal one.
   var serve: [IPAddress]
   var queueNumber: UInt16
+  var handshake: HandshakeMode
+  var packets: PacketPath
+  var tunnel: TunnelMode
   /// Handed-off connections at a time.
   var maximumFlows: UInt32
   /// Nanoseconds.

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import BackEndCore
 import DispatcherCore
+import Distributor
 import Wire
 
 extension NodePlan {
@@ -22,6 +24,7 @@ extension NodePlan {
     }
     if let backEnd = configuration.backEnd {
       lines.append("web server       port \(backEnd.serverPort) of this node, weight \(backEnd.weight)")
+      lines.append("serve mode       \(backEnd.serveMode.rawValue)")
       if !backEnd.pools.isEmpty { lines.append("pools            \(backEnd.pools.joined(separator: ", "))") }
       lines.append("handoffs         at \(Endpoint(internalAddress, backEnd.handoffPort))")
       lines.append("connections      at most \(backEnd.maximumConnections), \(workers) workers")
@@ -31,6 +34,8 @@ extension NodePlan {
       lines.append("serves           \(services.map { "\($0)" }.joined(separator: ", "))")
       let last = Int(distributor.queueNumber) + workers - 1
       lines.append("workers          \(workers), queues \(distributor.queueNumber) to \(last)")
+      lines.append("handshake        \(distributor.handshake.rawValue), packets by \(distributor.packets.rawValue)")
+      lines.append("tunnels          \(distributor.tunnel.rawValue)")
       lines.append("flows            at most \(distributor.maximumFlows)")
       lines.append("head timeout     \(seconds(Double(distributor.headTimeout) / 1e9))")
     }

@@ -40,11 +40,14 @@ enum RoleLauncher {
   }
 
   static func backEnd(_ plan: NodePlan, _ settings: BackEndSettings) -> BackEndConfiguration {
-    BackEndConfiguration(
+    var configuration = BackEndConfiguration(
       nodeName: plan.nodeName, internalAddress: plan.internalAddress, dispatcher: plan.dispatcher,
       serverPort: settings.serverPort, handoffPort: settings.handoffPort, weight: settings.weight,
       pools: settings.pools,
       maximumConnections: settings.maximumConnections, workers: plan.workers)
+    configuration.serve = settings.serveMode
+    configuration.acceptsTunnels = settings.tunnel != .never
+    return configuration
   }
 
   static func distributor(_ plan: NodePlan, _ settings: DistributorSettings) -> DistributorConfiguration {
@@ -52,6 +55,7 @@ enum RoleLauncher {
       nodeName: plan.nodeName, internalAddress: plan.internalAddress, interface: plan.interface,
       services: plan.services, dispatcher: plan.dispatcher, workers: plan.workers, firstQueue: settings.queueNumber,
       maximumFlows: Int(settings.maximumFlows), headTimeout: settings.headTimeout,
+      handshake: settings.handshake, packets: settings.packets, tunnel: settings.tunnel,
       instance: .random(in: .min ... .max))
   }
 }

@@ -10,6 +10,7 @@ enum Setting: String, CaseIterable, Sendable {
   case nodeName = "node-name"
   case internalAddress = "internal-address"
   case serve
+  case serveMode = "serve-mode"
   case interface
   case controlPort = "control-port"
   case handoffPort = "handoff-port"
@@ -24,6 +25,9 @@ enum Setting: String, CaseIterable, Sendable {
   case maxConnections = "max-connections"
   case workers
   case queueNumber = "queue-number"
+  case handshake
+  case packets
+  case tunnel
   case headTimeout = "head-timeout"
   case drainSeconds = "drain-seconds"
   case logLevel = "log-level"
@@ -46,10 +50,10 @@ enum Setting: String, CaseIterable, Sendable {
   /// The roles that read it; empty when the process itself does.
   var readers: Set<NodeRole> {
     switch self {
-    case .distributorPort, .serve, .queueNumber, .headTimeout: [.distributor]
-    case .serverPort, .handoffPort, .weight, .pool: [.backEnd]
+    case .distributorPort, .serve, .queueNumber, .handshake, .packets, .headTimeout: [.distributor]
+    case .serverPort, .handoffPort, .weight, .serveMode, .pool: [.backEnd]
     case .policy, .tLow, .tHigh, .admission, .rules: [.dispatcher]
-    case .maxConnections, .workers, .interface: [.distributor, .backEnd]
+    case .maxConnections, .workers, .interface, .tunnel: [.distributor, .backEnd]
     default: []
     }
   }

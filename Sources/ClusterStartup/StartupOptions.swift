@@ -48,6 +48,12 @@ struct StartupOptions: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
+      "How a server node serves: direct (its web server accepts the connections itself), repair (they are relayed to it) "
+        + "or auto, which is direct where that is possible (default: auto).", valueName: "mode"))
+  var serveMode: String?
+
+  @Option(
+    help: ArgumentHelp(
       "Interface of clients' packets (default: the one that has the internal address).", valueName: "name"))
   var interface: String?
 
@@ -104,6 +110,24 @@ struct StartupOptions: ParsableArguments {
   var queueNumber: String?
 
   @Option(
+    help: ArgumentHelp(
+      "Who answers handshakes: kernel (BPF), user, or auto for kernel where it can (default: auto).",
+      valueName: "mode"))
+  var handshake: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "How packets come to user space: ring (BPF), queue (NFQUEUE), or auto for ring where it can (default: auto).",
+      valueName: "path"))
+  var packets: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "Tunnels to server nodes: always, never, or auto for those that are no neighbours of the distributor (default: auto).",
+      valueName: "mode"))
+  var tunnel: String?
+
+  @Option(
     help: ArgumentHelp("Time for a client to send a whole request head (default: 10).", valueName: "seconds"))
   var headTimeout: String?
 
@@ -148,6 +172,7 @@ extension StartupOptions {
     case .dispatcher: dispatcher
     case .nodeName: nodeName
     case .internalAddress: internalAddress
+    case .serveMode: serveMode
     case .interface: interface
     case .controlPort: controlPort
     case .handoffPort: handoffPort
@@ -161,6 +186,9 @@ extension StartupOptions {
     case .maxConnections: maxConnections
     case .workers: workers
     case .queueNumber: queueNumber
+    case .handshake: handshake
+    case .packets: packets
+    case .tunnel: tunnel
     case .headTimeout: headTimeout
     case .drainSeconds: drainSeconds
     case .logLevel: logLevel

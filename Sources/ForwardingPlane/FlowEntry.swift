@@ -10,15 +10,19 @@ public struct FlowEntry: Hashable, Sendable, BitwiseCopyable {
     case forward(to: MACAddress)
     /// Let it pass to this node's own TCP, marked with the configuration's `localMark`.
     case deliverLocally
+    /// Send the packet to a node on another network, by this entry of the `TunnelTable`.
+    case tunnel(UInt16)
   }
 
-  /// What the client has sent. The kernel sets these; they are never cleared while the entry lives.
+  /// What the client has sent, and the connection's end. The kernel sets these; they are never cleared while the entry lives.
   public struct Seen: OptionSet, Hashable, Sendable, BitwiseCopyable {
     public let rawValue: UInt8
     public init(rawValue: UInt8) { self.rawValue = rawValue }
 
     public static let fin = Seen(rawValue: 1)
     public static let rst = Seen(rawValue: 2)
+    /// Not the client but the back-end said that the connection is over.
+    public static let ended = Seen(rawValue: 4)
   }
 
   public var action: Action

@@ -28,7 +28,7 @@ public final class FlowTable: Sendable {
     self.capacity = capacity
     // Read before the entries are counted: a reuse in between is then missing in both or taken off once too often,
     // which the next start corrects.
-    reusedBefore = counters.read(.synReused)
+    reusedBefore = FlowTable.removedByKernel(counters)
     balance = Atomic(0)
   }
 
@@ -56,10 +56,18 @@ public final class FlowTable: Sendable {
     }
   }
 
-  /// Entries in the table now: kept by book-keeping, since counting them means walking the whole table. One system call.
+  /// Never less than `occupied`, and costs nothing: entries that the kernel itself has removed count.
+  public var occupiedAtMost: Int { max(0, balance.load(ordering: .relaxed)) }
+
+  /// Entries in the table now: kept by book-keeping, since counting them means walking the whole table. Two
+  /// system calls.
   public var occupied: Int {
-    let reused = counters.read(.synReused) &- reusedBefore
+    let reused = FlowTable.removedByKernel(counters) &- reusedBefore
     return max(0, balance.load(ordering: .relaxed) - Int(truncatingIfNeeded: reused))
+  }
+
+  private static func removedByKernel(_ counters: CounterArray) -> UInt64 {
+    counters.read(.synReused) &+ counters.read(.challengeConfirmed)
   }
 
   /// Enters a flow, or replaces its entry: from the next packet on, the kernel acts on it.
@@ -90,6 +98,17 @@ public final class FlowTable: Sendable {
     case -ENOMEM: .outOfKernelMemory
     default: .system(SystemError("bpf_map_update_elem", "the flow table", errno: -code))
     }
+  }
+
+  /// Remembers that the connection of `handoff` is over: the next SYN on its tuple is taken as a new connection instead of
+  /// being challenged.
+  public func markEnded(_ flow: FlowTuple, ifHandoff handoff: HandoffID) {
+    var key = handoff_flow_key(flow)
+    var value = handoff_flow_entry()
+    guard unsafe bpf_map_lookup_elem(map.raw, &key, &value) == 0, value.handoff_id == handoff.rawValue else { return }
+    value.flags |= UInt8(HANDOFF_ENDED.rawValue)
+    // Not there any more: the kernel has met the SYN already.
+    _ = unsafe bpf_map_update_elem(map.raw, &key, &value, UInt64(BPF_EXIST))
   }
 
   public func lookup(_ flow: FlowTuple) -> FlowEntry? {

@@ -12,20 +12,51 @@ public enum ForwardingOutcome: Int, CaseIterable, Hashable, Sendable {
   case fragment
   /// IPv6 with an extension header before the transport header. Passed.
   case extensionHeader
-  /// A SYN without an entry. Passed to user space.
+  /// A SYN without an entry, for user space.
   case synNew
   /// The SYN that began the flow, once more. Dropped.
   case synDuplicate
-  /// A SYN of a new connection on a flow's tuple. The entry is deleted, the SYN passed to user space.
+  /// A SYN of a new connection on the tuple of a flow that has ended. The entry is deleted, the SYN is answered or goes to
+  /// user space.
   case synReused
   /// Sent to the back-end.
   case forwarded
   /// Marked for the back-end on this node and passed.
   case deliveredLocally
-  /// To a served endpoint, without an entry. Passed to user space.
+  /// To a served endpoint, without an entry, for user space.
   case toUserSpace
   /// The frame could not be rewritten because the kernel is out of memory. Dropped; the client retransmits.
   case rewriteFailed
+
+  /// A SYN without an entry, answered by the program with a cookie.
+  case synAnswered
+  /// A SYN that cannot be answered: wrong checksum, bad options, FIN or RST beside the SYN, a source that is no host.
+  /// Dropped.
+  case synMalformed
+  /// A SYN while no process of the distributor lives. Dropped, so that the client repeats it.
+  case synUnattended
+  /// A SYN of a new connection while the node drains. Dropped.
+  case synDraining
+  /// A SYN with another number on a flow that is alive: answered with a challenge. The entry stays.
+  case synChallenged
+  /// The reset that answers the challenge. The entry is deleted, the reset consumed.
+  case challengeConfirmed
+  /// The acknowledgment of a cookie, without data. Consumed.
+  case ackAbsorbed
+  /// For user space, but the worker's ring is full or the packet longer than 65,535 bytes. Dropped.
+  case ringFull
+  /// For user space, but no process of the distributor lives. Dropped.
+  case unattended
+  /// Sent to the back-end in a tunnel.
+  case tunnelled
+  /// The flow's tunnel is not in the table. Dropped.
+  case tunnelUnknown
+  /// With the tunnel's headers too long for the network. Dropped: clients were told a segment size that leaves room.
+  case tunnelTooBig
+  /// The hop limit is used up. Dropped.
+  case hopsExceeded
+  /// A router's error about a packet of the back-end, sent on to it.
+  case errorForwarded
 
   /// The value of the metric's label `outcome`.
   public var label: String {
@@ -41,6 +72,20 @@ public enum ForwardingOutcome: Int, CaseIterable, Hashable, Sendable {
     case .deliveredLocally: "delivered_locally"
     case .toUserSpace: "to_user_space"
     case .rewriteFailed: "rewrite_failed"
+    case .synAnswered: "syn_answered"
+    case .synMalformed: "syn_malformed"
+    case .synUnattended: "syn_unattended"
+    case .synDraining: "syn_draining"
+    case .synChallenged: "syn_challenged"
+    case .challengeConfirmed: "challenge_confirmed"
+    case .ackAbsorbed: "ack_absorbed"
+    case .ringFull: "ring_full"
+    case .unattended: "unattended"
+    case .tunnelled: "tunnelled"
+    case .tunnelUnknown: "tunnel_unknown"
+    case .tunnelTooBig: "tunnel_too_big"
+    case .hopsExceeded: "hops_exceeded"
+    case .errorForwarded: "error_forwarded"
     }
   }
 }

@@ -49,6 +49,10 @@ public struct ForwardingPlane: ~Copyable, Sendable {
   private let hook: TrafficHook
   let stateMap: SharedDescriptor
   private let services: ServiceSet
+  /// How handshakes are answered and packets come to user space.
+  public let handshake: HandshakeTable
+  /// Ways to server nodes on other networks.
+  public let tunnels: TunnelTable
   private let counterArray: CounterArray
   private let createdQdisc: Bool
 
@@ -111,7 +115,10 @@ public struct ForwardingPlane: ~Copyable, Sendable {
     }
     return ForwardingPlane(
       flows: table, adoption: adoption, configuration: configuration, program: loaded.program, programID: programID,
-      hook: hook, stateMap: loaded.maps.state, services: ServiceSet(map: loaded.maps.services), counterArray: counters,
+      hook: hook, stateMap: loaded.maps.state, services: ServiceSet(map: loaded.maps.services),
+      handshake: HandshakeTable(
+        handshake: loaded.maps.handshake, alive: loaded.maps.alive, rings: loaded.maps.rings),
+      tunnels: TunnelTable(map: loaded.maps.tunnels), counterArray: counters,
       createdQdisc: created || createdBefore)
   }
 

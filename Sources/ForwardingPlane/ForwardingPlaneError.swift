@@ -17,6 +17,9 @@ public enum ForwardingPlaneError: Error, Hashable, Sendable {
   /// A program that is not this one is attached where this one belongs.
   case hookTaken(interface: String, program: String)
   case tooManyServices(count: Int, limit: Int)
+  case tooManyTunnels(limit: Int)
+  /// More addresses than a table of the tunnels' end holds.
+  case tooMany(String, limit: Int)
   /// The flow table holds as many flows as it may. The handoff is refused; nothing else is lost.
   case tableFull
   /// The kernel has no memory for one more flow.
@@ -58,6 +61,12 @@ extension ForwardingPlaneError: CustomStringConvertible {
       """
     case .tooManyServices(let count, let limit):
       "forwarding plane: \(count) services are more than the \(limit) that it can hold; serve fewer addresses or ports"
+    case .tooManyTunnels(let limit):
+      """
+      forwarding plane: it has had more than \(limit) server nodes on other networks; restart the distributor to forget \
+      those that are gone
+      """
+    case .tooMany(let what, let limit): "forwarding plane: there are more than \(limit) \(what)"
     case .tableFull:
       "forwarding plane: the flow table is full; raise its size or lower the linger time"
     case .outOfKernelMemory:

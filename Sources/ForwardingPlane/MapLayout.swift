@@ -58,15 +58,24 @@ extension handoff_flow_entry {
       mac = (address[0], address[1], address[2], address[3], address[4], address[5])
     case .deliverLocally:
       action = UInt8(truncatingIfNeeded: HANDOFF_DELIVER_LOCALLY.rawValue)
+    case .tunnel(let slot):
+      action = UInt8(truncatingIfNeeded: HANDOFF_FORWARD_TUNNEL.rawValue)
+      tunnel = slot
     }
   }
 
   var entry: FlowEntry {
-    let high = UInt64(mac.0) << 40 | UInt64(mac.1) << 32 | UInt64(mac.2) << 24
-    let bits = high | UInt64(mac.3) << 16 | UInt64(mac.4) << 8 | UInt64(mac.5)
-    let forwards = UInt32(action) == HANDOFF_FORWARD_MAC.rawValue
-    return FlowEntry(
-      action: forwards ? .forward(to: MACAddress(bits: bits)) : .deliverLocally, clientISN: SequenceNumber(client_isn),
-      handoff: HandoffID(handoff_id), backEnd: back_end, now: last_seen, seen: FlowEntry.Seen(rawValue: flags))
+    FlowEntry(
+      action: flowAction, clientISN: SequenceNumber(client_isn), handoff: HandoffID(handoff_id), backEnd: back_end, now: last_seen, seen: FlowEntry.Seen(rawValue: flags))
+  }
+
+  private var flowAction: FlowEntry.Action {
+    switch UInt32(action) {
+    case HANDOFF_FORWARD_MAC.rawValue:
+      let high = UInt64(mac.0) << 40 | UInt64(mac.1) << 32 | UInt64(mac.2) << 24
+      return .forward(to: MACAddress(bits: high | UInt64(mac.3) << 16 | UInt64(mac.4) << 8 | UInt64(mac.5)))
+    case HANDOFF_FORWARD_TUNNEL.rawValue: return .tunnel(tunnel)
+    default: return .deliverLocally
+    }
   }
 }

@@ -27,14 +27,14 @@ enum Predecessor {
       }
     }
     let program = SharedDescriptor(OwnedDescriptor(owning: raw))
-    var identifiers = InlineArray<8, UInt32>(repeating: 0)
+    var identifiers = InlineArray<16, UInt32>(repeating: 0)
     let (name, count) = try programInfo(program, maps: &identifiers)
     guard name == ProgramObject.programName else { throw .hookTaken(interface: hook.interface, program: name) }
     return try maps(identifiers, count: count)
   }
 
   private static func programInfo(
-    _ program: SharedDescriptor, maps: inout InlineArray<8, UInt32>
+    _ program: SharedDescriptor, maps: inout InlineArray<16, UInt32>
   ) throws(ForwardingPlaneError) -> (name: String, maps: Int) {
     var info = bpf_prog_info()
     var length = UInt32(MemoryLayout<bpf_prog_info>.size)
@@ -42,30 +42,26 @@ enum Predecessor {
     do {
       // SAFETY: the kernel writes at most nr_map_ids identifiers, and the array outlives the call.
       _ = try unsafe withUnsafeMutableBytes(of: &maps) { maps throws(SystemError) in
-        info.nr_map_ids = 8
+        info.nr_map_ids = 16
         info.map_ids = UInt64(UInt(bitPattern: maps.baseAddress))
         return try LibBPF.call("bpf_obj_get_info_by_fd") { unsafe bpf_obj_get_info_by_fd(raw, &info, &length) }
       }
     } catch {
       throw .system(error)
     }
-    return (text(info.name), min(8, Int(info.nr_map_ids)))
+    return (text(info.name), min(16, Int(info.nr_map_ids)))
   }
 
   private static func maps(
-    _ identifiers: InlineArray<8, UInt32>, count: Int
+    _ identifiers: InlineArray<16, UInt32>, count: Int
   ) throws(ForwardingPlaneError) -> Predecessor {
-    var (flows, services, counters, state): (FoundMap?, FoundMap?, FoundMap?, FoundMap?) = (nil, nil, nil, nil)
+    var found: [String: FoundMap] = [:]
     for index in 0..<count {
       guard let map = try FoundMap(identifiers[index]) else { continue }
-      switch map.name {
-      case ProgramObject.mapNames.flows: flows = map
-      case ProgramObject.mapNames.services: services = map
-      case ProgramObject.mapNames.counters: counters = map
-      case ProgramObject.mapNames.state: state = map
-      default: break
-      }
+      found[map.name] = map
     }
+    let names = ProgramObject.mapNames
+    let state = found[names.state]
     guard let state, state.fits(UInt32.self, handoff_state.self) else {
       return .unusable(.otherLayout(version: nil), createdQdisc: false)
     }
@@ -75,15 +71,21 @@ enum Predecessor {
       return .unusable(.otherLayout(version: nil), createdQdisc: false)
     }
     guard record.layout_version == UInt32(HANDOFF_LAYOUT_VERSION),
-      let flows, flows.fits(handoff_flow_key.self, handoff_flow_entry.self),
-      let services, services.fits(handoff_service_key.self, UInt32.self),
-      let counters, counters.fits(UInt32.self, handoff_counters.self)
+      let flows = found[names.flows], flows.fits(handoff_flow_key.self, handoff_flow_entry.self),
+      let services = found[names.services], services.fits(handoff_service_key.self, UInt32.self),
+      let counters = found[names.counters], counters.fits(UInt32.self, handoff_counters.self),
+      let handshake = found[names.handshake], handshake.fits(UInt32.self, handoff_handshake.self),
+      let alive = found[names.alive], alive.fits(UInt32.self, UInt64.self),
+      let rings = found[names.rings], rings.fits(UInt32.self, UInt32.self),
+      let tunnels = found[names.tunnels], tunnels.fits(UInt32.self, tunnel_node.self)
     else {
       return .unusable(.otherLayout(version: record.layout_version), createdQdisc: record.created_qdisc == 1)
     }
     let capacity = Int(flows.info.max_entries)
     let maps = PlaneMaps(
-      flows: flows.descriptor, services: services.descriptor, counters: counters.descriptor, state: state.descriptor)
+      flows: flows.descriptor, services: services.descriptor, counters: counters.descriptor, state: state.descriptor,
+      handshake: handshake.descriptor, alive: alive.descriptor, rings: rings.descriptor,
+      tunnels: tunnels.descriptor)
     return .usable(maps, capacity: capacity, createdQdisc: record.created_qdisc == 1)
   }
 

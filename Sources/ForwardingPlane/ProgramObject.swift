@@ -5,12 +5,16 @@ import Clibbpf
 import Glibc
 import LinuxKernel
 
-/// The four maps of the program.
+/// The maps of the program.
 struct PlaneMaps: Sendable {
   var flows: SharedDescriptor
   var services: SharedDescriptor
   var counters: SharedDescriptor
   var state: SharedDescriptor
+  var handshake: SharedDescriptor
+  var alive: SharedDescriptor
+  var rings: SharedDescriptor
+  var tunnels: SharedDescriptor
 }
 
 /// The BPF program with its maps, in the kernel.
@@ -52,7 +56,8 @@ struct LoadedProgram: Sendable {
 struct ProgramObject: ~Copyable {
   static let programName = "handoff_forward"
   static let mapNames = (
-    flows: "handoff_flows", services: "handoff_service", counters: "handoff_counts", state: "handoff_state"
+    flows: "handoff_flows", services: "handoff_service", counters: "handoff_counts", state: "handoff_state",
+    handshake: "handoff_shake", alive: "handoff_alive", rings: "handoff_rings", tunnels: "handoff_tunnels"
   )
 
   private let object: OpaquePointer
@@ -102,11 +107,19 @@ struct ProgramObject: ~Copyable {
     checkLayout(names.services, handoff_service_key.self, UInt32.self)
     checkLayout(names.counters, UInt32.self, handoff_counters.self)
     checkLayout(names.state, UInt32.self, handoff_state.self)
+    checkLayout(names.handshake, UInt32.self, handoff_handshake.self)
+    checkLayout(names.alive, UInt32.self, UInt64.self)
+    checkLayout(names.rings, UInt32.self, UInt32.self)
+    checkLayout(names.tunnels, UInt32.self, tunnel_node.self)
     do {
       if let maps = existing {
         try reuse(names.services, maps.services)
         try reuse(names.counters, maps.counters)
         try reuse(names.state, maps.state)
+        try reuse(names.handshake, maps.handshake)
+        try reuse(names.alive, maps.alive)
+        try reuse(names.rings, maps.rings)
+        try reuse(names.tunnels, maps.tunnels)
       }
       if withFlows, let maps = existing {
         try reuse(names.flows, maps.flows)
@@ -156,7 +169,11 @@ struct ProgramObject: ~Copyable {
           flows: try SharedDescriptor(duplicating: unsafe bpf_map__fd(map(names.flows))),
           services: try SharedDescriptor(duplicating: unsafe bpf_map__fd(map(names.services))),
           counters: try SharedDescriptor(duplicating: unsafe bpf_map__fd(map(names.counters))),
-          state: try SharedDescriptor(duplicating: unsafe bpf_map__fd(map(names.state)))))
+          state: try SharedDescriptor(duplicating: unsafe bpf_map__fd(map(names.state))),
+          handshake: try SharedDescriptor(duplicating: unsafe bpf_map__fd(map(names.handshake))),
+          alive: try SharedDescriptor(duplicating: unsafe bpf_map__fd(map(names.alive))),
+          rings: try SharedDescriptor(duplicating: unsafe bpf_map__fd(map(names.rings))),
+          tunnels: try SharedDescriptor(duplicating: unsafe bpf_map__fd(map(names.tunnels)))))
     } catch {
       throw .system(error)
     }

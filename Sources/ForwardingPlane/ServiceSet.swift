@@ -15,15 +15,18 @@ struct ServiceSet: Sendable {
     guard wanted.count <= Int(HANDOFF_MAX_SERVICES) else {
       throw .tooManyServices(count: wanted.count, limit: Int(HANDOFF_MAX_SERVICES))
     }
+    // Each address once more with port 0, for fragments, which name no port.
+    var wantedKeys = Dictionary(
+      uniqueKeysWithValues: wanted.map { ($0, UInt32(HANDOFF_SERVED.rawValue)) })
+    for endpoint in wanted { wantedKeys[Endpoint(endpoint.address, 0)] = UInt32(HANDOFF_ADDRESS_SERVED.rawValue) }
     // Removed first: the map may have no room for both.
-    let present = all()
-    for endpoint in present where !wanted.contains(endpoint) {
+    for endpoint in entries() where wantedKeys[endpoint] == nil {
       var key = handoff_service_key(endpoint)
       _ = unsafe bpf_map_delete_elem(map.raw, &key)
     }
-    for endpoint in wanted {
+    for (endpoint, use) in wantedKeys {
       var key = handoff_service_key(endpoint)
-      var value: UInt32 = 1
+      var value = use
       do {
         _ = try LibBPF.call("bpf_map_update_elem") { unsafe bpf_map_update_elem(map.raw, &key, &value, 0) }
       } catch {
@@ -32,7 +35,10 @@ struct ServiceSet: Sendable {
     }
   }
 
-  func all() -> [Endpoint] {
+  /// What is served.
+  func all() -> [Endpoint] { entries().filter { $0.port != 0 } }
+
+  private func entries() -> [Endpoint] {
     var endpoints: [Endpoint] = []
     var key = handoff_service_key()
     var next = handoff_service_key()

@@ -4,26 +4,44 @@ import Clibbpf
 import Glibc
 import LinuxKernel
 
-/// The tc ingress hook of one interface, in the calling thread's network namespace.
+/// A tc hook of one interface, in the calling thread's network namespace.
 ///
 /// Handle and priority are fixed: they are how a process finds what its dead predecessor left.
 struct TrafficHook: Hashable, Sendable {
+  /// One program's place among the filters of an interface.
+  enum Place: UInt32, Sendable {
+    /// The end of tunnels at a server node, at ingress: before the others, which look at what was in them.
+    case tunnelExit = 19520
+    /// The forwarding program of a distributor, at ingress.
+    case forwarding = 19521
+    /// The serving program of a server node, at ingress: after the forwarding program, which marks what is for this node.
+    case serving = 19522
+    /// The serving plane's filter of resets, at egress.
+    case silencing = 19523
+
+    var handle: UInt32 { rawValue &- Place.forwarding.rawValue &+ TrafficHook.handle }
+    var isEgress: Bool { self == .silencing }
+  }
+
   let interface: String
   let index: Int32
+  let place: Place
 
   static let handle: UInt32 = 0x4c
   static let priority: UInt32 = 19521
 
-  init(interface name: String) throws(ForwardingPlaneError) {
+  init(interface name: String, place: Place = .forwarding) throws(ForwardingPlaneError) {
     // Everything worth saying is in the errors that are thrown; libbpf would write to the standard error output.
     unsafe libbpf_set_print(nil)
     let index = unsafe if_nametoindex(name)
     guard index != 0 else { throw .noSuchInterface(name) }
     self.interface = name
     self.index = Int32(index)
+    self.place = place
   }
 
-  private func hook(_ point: bpf_tc_attach_point = BPF_TC_INGRESS) -> bpf_tc_hook {
+  private func hook(_ wanted: bpf_tc_attach_point? = nil) -> bpf_tc_hook {
+    let point = wanted ?? (place.isEgress ? BPF_TC_EGRESS : BPF_TC_INGRESS)
     var hook = bpf_tc_hook()
     hook.sz = LibBPF.size(through: \bpf_tc_hook.parent, bytes: 4)
     hook.ifindex = index
@@ -34,8 +52,8 @@ struct TrafficHook: Hashable, Sendable {
   private func options() -> bpf_tc_opts {
     var options = bpf_tc_opts()
     options.sz = LibBPF.size(through: \bpf_tc_opts.priority, bytes: 4)
-    options.handle = TrafficHook.handle
-    options.priority = TrafficHook.priority
+    options.handle = place.handle
+    options.priority = place.rawValue
     return options
   }
 
@@ -91,14 +109,19 @@ struct TrafficHook: Hashable, Sendable {
     }
   }
 
-  /// Removes the clsact qdisc unless somebody's filter is attached to it.
-  func removeUnusedQdisc() throws(ForwardingPlaneError) {
+  /// Whether any filter, of whomever, is attached to the interface.
+  func hasFilters() throws(ForwardingPlaneError) -> Bool {
     do {
       var netlink = try NetlinkSocket(.route)
-      guard try !netlink.hasTrafficFilters(interface: UInt32(index)) else { return }
+      return try netlink.hasTrafficFilters(interface: UInt32(index))
     } catch {
       throw explain(error)
     }
+  }
+
+  /// Removes the clsact qdisc unless somebody's filter is attached to it.
+  func removeUnusedQdisc() throws(ForwardingPlaneError) {
+    guard try !hasFilters() else { return }
     var hook = self.hook(bpf_tc_attach_point(rawValue: BPF_TC_INGRESS.rawValue | BPF_TC_EGRESS.rawValue))
     do {
       _ = try LibBPF.call("bpf_tc_hook_destroy") { unsafe bpf_tc_hook_destroy(&hook) }

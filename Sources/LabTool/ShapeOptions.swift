@@ -24,6 +24,9 @@ struct ShapeOptions: ParsableArguments {
   @Option(help: "The dispatcher's policy.")
   var policy = "lard"
 
+  @Option(help: ArgumentHelp("How server nodes serve.", valueName: "auto|direct|repair"))
+  var serve = "auto"
+
   @Option(help: "Log level of the cluster's processes.")
   var logLevel = "info"
 
@@ -45,6 +48,12 @@ struct ShapeOptions: ParsableArguments {
   @Option(help: ArgumentHelp("An option for every cluster_startup, as NAME=VALUE.", valueName: "option"))
   var startup: [String] = []
 
+  @Option(help: ArgumentHelp("Who answers handshakes at the distributors.", valueName: "auto|kernel|user"))
+  var handshake: String?
+
+  @Option(help: ArgumentHelp("How packets come to the distributors' workers.", valueName: "auto|ring|queue"))
+  var packets: String?
+
   func plan() throws -> ClusterPlan {
     let servers = server.isEmpty ? WebServer.allCases : server
     guard (1...200).contains(distributors), (1...200).contains(clientAddresses), servers.count <= 200 else {
@@ -55,6 +64,7 @@ struct ShapeOptions: ParsableArguments {
     }
     var plan = ClusterPlan(front: front, placement: placement, distributors: distributors, servers: servers)
     plan.policy = policy
+    plan.serve = serve
     plan.logLevel = logLevel
     plan.clientAddresses = clientAddresses
     plan.offloads = !noOffloads
@@ -62,6 +72,8 @@ struct ShapeOptions: ParsableArguments {
     plan.extraOptions = startup.flatMap { text in
       text.split(separator: "=", maxSplits: 1).enumerated().map { $0.offset == 0 ? "--\($0.element)" : "\($0.element)" }
     }
+    if let handshake { plan.distributorOptions += ["--handshake", handshake] }
+    if let packets { plan.distributorOptions += ["--packets", packets] }
     return plan
   }
 

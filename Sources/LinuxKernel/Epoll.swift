@@ -74,6 +74,19 @@ public struct Epoll: ~Copyable {
     return max(0, Int(count))
   }
 
+  /// `wait` with a timeout that is not rounded to milliseconds (epoll_pwait2, Linux 5.11).
+  public mutating func wait(untilExactly deadline: UInt64) -> Int {
+    let now = MonotonicTime.now()
+    let left = deadline <= now ? 0 : deadline - now
+    let own = descriptor.raw
+    let capacity = Int32(unsafe events.count)
+    let count = unsafe events.withUnsafeMutableBufferPointer { buffer in
+      unsafe clinux_epoll_pwait2(
+        own, buffer.baseAddress, capacity, Int(left / 1_000_000_000), Int(left % 1_000_000_000))
+    }
+    return max(0, Int(count))
+  }
+
   /// Event `index` of the last `wait`.
   public func ready(_ index: Int) -> Ready {
     let event = unsafe events[index]

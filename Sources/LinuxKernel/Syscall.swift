@@ -37,6 +37,17 @@ public enum Syscall {
     }
   }
 
+  /// Like `call`, with one errno that is no failure.
+  static func call(_ name: StaticString, tolerating normal: Int32, _ body: () -> Int32) throws(SystemError) {
+    while true {
+      if body() != -1 { return }
+      let code = errno
+      if code == EINTR { continue }
+      if code == normal { return }
+      throw failure(name, code)
+    }
+  }
+
   @usableFromInline
   @inline(never)
   static func failure(_ name: StaticString, _ code: Int32) -> SystemError {

@@ -108,8 +108,8 @@ public enum NamespaceIdentity {
     return "\(boot)-\(try cookie())"
   }
 
-  /// SO_NETNS_COOKIE (Linux 5.14).
-  private static func cookie() throws(SystemError) -> UInt64 {
+  /// SO_NETNS_COOKIE (Linux 5.14): names the calling thread's network namespace as long as the kernel runs.
+  public static func cookie() throws(SystemError) -> UInt64 {
     let type = Int32(SOCK_DGRAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue)
     let socket = OwnedDescriptor(owning: try Syscall.call("socket") { Glibc.socket(AF_UNIX, type, 0) })
     let raw = socket.raw

@@ -41,5 +41,7 @@ public enum SystemFile {
   }
 
   /// Whether this process may run the file at `path`.
+  public static func isReadable(_ path: String) -> Bool { unsafe access(path, R_OK) == 0 }
+
   public static func isExecutable(_ path: String) -> Bool { unsafe access(path, X_OK) == 0 }
 }

@@ -17,6 +17,9 @@ public final class WorkerThread: Sendable {
     self.thread = Mutex(thread)
   }
 
+  /// Lets the calling thread's timers fire up to `nanoseconds` late (PR_SET_TIMERSLACK; 50,000 by default).
+  public static func setTimerSlack(nanoseconds: UInt) { _ = clinux_set_timer_slack(nanoseconds) }
+
   /// Waits for the thread to end; may be called once or often.
   public func join() {
     let thread = self.thread.withLock { value -> pthread_t? in

@@ -36,6 +36,12 @@ public enum InternetChecksum {
     return UInt16(truncatingIfNeeded: sum)
   }
 
+  /// What the checksum field of a segment holds that is left open: the sum of the pseudo header.
+  @inlinable
+  public static func openTCPChecksum(length: Int, source: IPAddress, destination: IPAddress) -> UInt16 {
+    fold(UInt64(length) &+ 6 &+ sum(source) &+ sum(destination))
+  }
+
   /// The sum of the pseudo header and of the TCP header and payload (RFC 9293 section 3.1, RFC 8200 section 8.1).
   @inlinable
   public static func tcpSum(_ segment: Span<UInt8>, source: IPAddress, destination: IPAddress) -> UInt64 {

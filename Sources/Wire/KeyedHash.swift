@@ -82,6 +82,15 @@ public struct KeyedHash: Sendable, BitwiseCopyable {
     return state.finish()
   }
 
+  /// The hash of the eight bytes of `word`, the lowest first.
+  @inlinable
+  public func hash(_ word: UInt64) -> UInt64 {
+    var state = State(k0, k1)
+    state.absorb(word)
+    state.absorb(8 << 56)
+    return state.finish()
+  }
+
   /// The hash of a connection's 4-tuple, plus `salt`; the same as hashing five little-endian 64-bit words.
   @inlinable
   public func hash(_ flow: FlowTuple, salt: UInt32 = 0) -> UInt64 {

@@ -10,7 +10,7 @@ import Testing
 /// million of each in the release build.
 @Suite("Random events")
 struct RandomEventTests {
-  static let events = ProcessInfo.processInfo.environment["HANDOFF_RANDOM_EVENTS"].flatMap { Int($0) } ?? 120_000
+  static let events = ProcessInfo.processInfo.environment["HANDOFF_RANDOM_EVENTS"].flatMap { Int($0) } ?? 60_000
 
   /// Drives a cluster by one random event and keeps the model in step with the answers.
   struct Walk: ~Copyable {
@@ -166,7 +166,7 @@ struct RandomEventTests {
   func determinism(_ name: PolicyName) {
     var first = Walk(Policy(name), seed: 5)
     var second = Walk(Policy(name), seed: 5)
-    for _ in 0..<20_000 {
+    for _ in 0..<10_000 {
       first.step()
       second.step()
     }
@@ -180,7 +180,7 @@ struct RandomEventTests {
     var generator = SeededGenerator(seed: seed)
     var cluster = ModelCluster.with(Policy(name), nodes: 4, admission: .thresholds)
     var highest: UInt32 = 0
-    for step in 0..<60_000 {
+    for step in 0..<30_000 {
       let phase = (step / 5000) % 2
       let chosen = cluster.connect(target: UInt64(phase == 0 ? generator.pick(3) : generator.pick(300)))
       let loads = cluster.nodes.map(\.active)

@@ -54,7 +54,7 @@ import Wire
       $0.maximumBufferBytes = 16_384
       $0.maximumHeldBytes = 8_192
       // Most of the damage is to be seen by the responder, not by the checksum.
-      $0.verifiesChecksums = random.chance(20)
+      $0.checksums = random.chance(20) ? .right : .ignored
     }
     var memory = Memory()
     let rounds = 2_000

@@ -71,8 +71,10 @@ final class Rig {
     configuration.maximumConnections = 64
     adjust(&configuration)
     var generator = SplitMix(seed: 42)
+    let handshake = HandshakeKeys(now: now, using: &generator)
     responder = Responder(
-      configuration: configuration, keys: ResponderKeys(using: &generator), services: [Rig.service4, Rig.service6],
+      configuration: configuration, keys: ResponderKeys(handshake: handshake, using: &generator),
+      services: [Rig.service4, Rig.service6],
       now: now)
   }
 

@@ -2,14 +2,21 @@
 
 public import Handoff
 
-/// What became of every handoff and every relayed connection of one event loop. At any time
-/// `received == accepted + refused + abortedBeforeAnswer + underWay` and `accepted == ended + active`.
+/// What became of every handoff and every connection of one event loop. At any time
+/// `received == accepted + refused + abortedBeforeAnswer + underWay` and `accepted + adopted == ended + active`.
 public struct HandoffTally: Sendable, BitwiseCopyable {
   public private(set) var received: UInt64 = 0
   public private(set) var accepted: UInt64 = 0
   private var refusals = InlineArray<6, UInt64>(repeating: 0)
   public private(set) var abortedBeforeAnswer: UInt64 = 0
-  private var ends = InlineArray<8, UInt64>(repeating: 0)
+  private var ends = InlineArray<10, UInt64>(repeating: 0)
+  /// Of the accepted ones, those that the web server itself has.
+  public private(set) var direct: UInt64 = 0
+  /// Connections of the web server that a killed predecessor had installed.
+  public private(set) var adopted: UInt64 = 0
+  private var fallbacks = InlineArray<4, UInt64>(repeating: 0)
+  /// Segments sent again because the listener's accept queue was full.
+  public var directRetries: UInt64 = 0
   /// Bytes that the clients sent and the servers took, the requests of the handoffs included.
   public var bytesFromClients: UInt64 = 0
   public var bytesFromServers: UInt64 = 0
@@ -22,6 +29,12 @@ public struct HandoffTally: Sendable, BitwiseCopyable {
 
   public mutating func handoffReceived() { received += 1 }
   public mutating func handoffAccepted() { accepted += 1 }
+  public mutating func directAccepted() {
+    accepted += 1
+    direct += 1
+  }
+  public mutating func connectionAdopted() { adopted += 1 }
+  public mutating func fellBack(_ obstacle: DirectObstacle) { fallbacks[Int(obstacle.rawValue)] += 1 }
   public mutating func handoffRefused(_ reason: HandoffRefusal) { refusals[Int(reason.rawValue) - 1] += 1 }
   public mutating func handoffAborted() { abortedBeforeAnswer += 1 }
   public mutating func connectionEnded(_ end: RelayEnd) { ends[Int(end.rawValue)] += 1 }
@@ -29,9 +42,11 @@ public struct HandoffTally: Sendable, BitwiseCopyable {
   public func refused(_ reason: HandoffRefusal) -> UInt64 { refusals[Int(reason.rawValue) - 1] }
   public func ended(_ end: RelayEnd) -> UInt64 { ends[Int(end.rawValue)] }
 
+  public func fallenBack(_ obstacle: DirectObstacle) -> UInt64 { fallbacks[Int(obstacle.rawValue)] }
+
   public var refusedInAll: UInt64 { HandoffRefusal.allCases.reduce(0) { $0 + refused($1) } }
   public var endedInAll: UInt64 { RelayEnd.allCases.reduce(0) { $0 + ended($1) } }
-  public var active: UInt64 { accepted - endedInAll }
+  public var active: UInt64 { accepted + adopted - endedInAll }
   /// Handoffs whose answer is not given yet.
   public var underWay: UInt64 { received - accepted - refusedInAll - abortedBeforeAnswer }
 
@@ -43,6 +58,10 @@ public struct HandoffTally: Sendable, BitwiseCopyable {
     bytesFromServers += other.bytesFromServers
     tuplesFreed += other.tuplesFreed
     abortsWithoutHandoff += other.abortsWithoutHandoff
+    direct += other.direct
+    adopted += other.adopted
+    directRetries += other.directRetries
+    for index in fallbacks.indices { fallbacks[index] += other.fallbacks[index] }
     for index in refusals.indices { refusals[index] += other.refusals[index] }
     for index in ends.indices { ends[index] += other.ends[index] }
   }

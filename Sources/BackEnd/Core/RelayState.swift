@@ -9,7 +9,7 @@ public enum Side: UInt8, Hashable, Sendable, BitwiseCopyable, CaseIterable {
   public var other: Side { self == .client ? .server : .client }
 }
 
-/// How a relayed connection ended; each ends in exactly one way.
+/// How a connection ended; each ends in exactly one way.
 public enum RelayEnd: UInt8, Hashable, Sendable, BitwiseCopyable, CaseIterable {
   /// Both sides closed, the client first.
   case clientClosedFirst
@@ -25,6 +25,11 @@ public enum RelayEnd: UInt8, Hashable, Sendable, BitwiseCopyable, CaseIterable {
   case aborted
   /// Still open when the drain time of a stopping agent was over.
   case drained
+  /// The client no longer answered and the kernel gave up. Direct connections only.
+  case timedOut
+  /// The end was not seen when it came but found when the agent compared its table with the kernel's. Direct connections
+  /// only.
+  case unobserved
 }
 
 /// One relayed connection: what to do when a side delivers bytes, ends or fails. Pure: the driver reads, writes and closes.

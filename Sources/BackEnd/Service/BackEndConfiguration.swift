@@ -22,10 +22,14 @@ public struct BackEndConfiguration: Sendable {
   /// Names of the pools that the node is in, for rules at the dispatcher; without any it serves only what no rule sends
   /// to a pool.
   public var pools: [String]
-  /// The most connections at a time; lowered to what the descriptor limit allows (two descriptors each).
+  /// The most connections at a time. Relayed ones take two descriptors each: without direct serving it is lowered to what
+  /// the descriptor limit allows.
   public var maximumConnections: UInt32
+  public var serve: ServeMode
   /// Event loops; 0 is one for each core.
   public var workers: Int
+  /// Distributors on other networks may send clients' packets through tunnels.
+  public var acceptsTunnels: Bool
   /// Time for the web server to accept a connection, in nanoseconds.
   public var connectTimeout: UInt64
   /// A relayed connection on which nothing moves for this long is ended with a reset, in nanoseconds.
@@ -56,6 +60,8 @@ public struct BackEndConfiguration: Sendable {
     self.pools = pools
     self.maximumConnections = maximumConnections
     self.workers = workers
+    serve = .auto
+    acceptsTunnels = true
     connectTimeout = 1_500_000_000
     idleTimeout = 3_600_000_000_000
     halfClosedTimeout = 60_000_000_000

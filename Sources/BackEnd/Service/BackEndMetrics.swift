@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import BackEndCore
+import ForwardingPlane
 import Handoff
 import Telemetry
 
 /// What the agent shows at `/metrics`. Sums agree: handoffs received are accepted, refused, aborted or under way; accepted
-/// ones are ended or active.
+/// and adopted ones are ended or active.
 enum BackEndMetrics {
   static func families(_ shared: AgentShared) -> [MetricFamily] {
     let reports = shared.mailboxes.map { $0.report.read() }
@@ -16,10 +17,10 @@ enum BackEndMetrics {
       tally.add(report.tally)
       install.merge(report.installTime)
     }
-    return handoffs(tally) + connections(tally) + [
+    return handoffs(tally) + connections(tally) + DirectMetrics.families(shared, tally) + tunnels(shared) + [
       install.family(
         name: "handoff_backend_install_seconds",
-        help: "Time from a handoff's arrival at the agent to its answer, both connections standing."),
+        help: "Time from a handoff's arrival at the agent to its answer, with the web server connected."),
       gauge(
         "handoff_backend_held_bytes", "Bytes read and not yet taken by a slow receiver.",
         reports.reduce(0) { $0 + $1.heldBytes }),
@@ -62,14 +63,25 @@ enum BackEndMetrics {
     ]
   }
 
+  private static func tunnels(_ shared: AgentShared) -> [MetricFamily] {
+    guard let counts = shared.tunnelCounters.read()?.read() else { return [] }
+    return [
+      MetricFamily(
+        "handoff_backend_tunnel_packets_total",
+        help: "Packets that came to the node's interface by what the tunnels' end did with them.", kind: .counter,
+        samples: TunnelOutcome.allCases.map { sample($0.label, counts[$0.rawValue]) })
+    ]
+  }
+
   private static func connections(_ tally: HandoffTally) -> [MetricFamily] {
     [
       MetricFamily(
-        "handoff_backend_connections_ended_total", help: "Relayed connections by how they ended.", kind: .counter,
+        "handoff_backend_connections_ended_total", help: "Connections by how they ended.", kind: .counter,
         samples: RelayEnd.allCases.map { sample($0.label, tally.ended($0)) }),
-      gauge("handoff_backend_connections_active", "Relayed connections open now.", Int(tally.active)),
+      gauge("handoff_backend_connections_active", "Connections open now.", Int(tally.active)),
       MetricFamily(
-        "handoff_backend_relayed_bytes_total", help: "Bytes passed on.", kind: .counter,
+        "handoff_backend_relayed_bytes_total",
+        help: "Bytes passed on, or counted by the kernel at the end of a direct connection.", kind: .counter,
         samples: [
           MetricFamily.Sample(labels: [.init("from", "client")], value: Double(tally.bytesFromClients)),
           MetricFamily.Sample(labels: [.init("from", "server")], value: Double(tally.bytesFromServers)),
@@ -77,15 +89,15 @@ enum BackEndMetrics {
     ]
   }
 
-  private static func sample(_ outcome: String, _ value: UInt64) -> MetricFamily.Sample {
+  static func sample(_ outcome: String, _ value: UInt64) -> MetricFamily.Sample {
     MetricFamily.Sample(labels: [.init("outcome", outcome)], value: Double(value))
   }
 
-  private static func counter(_ name: String, _ help: String, _ value: UInt64) -> MetricFamily {
+  static func counter(_ name: String, _ help: String, _ value: UInt64) -> MetricFamily {
     MetricFamily(name, help: help, kind: .counter, samples: [.init(value: Double(value))])
   }
 
-  private static func gauge(_ name: String, _ help: String, _ value: Int) -> MetricFamily {
+  static func gauge(_ name: String, _ help: String, _ value: Int) -> MetricFamily {
     MetricFamily(name, help: help, kind: .gauge, samples: [.init(value: Double(value))])
   }
 }
@@ -114,6 +126,8 @@ extension RelayEnd {
     case .halfClosedTimeout: "half_closed_timeout"
     case .aborted: "aborted"
     case .drained: "drained"
+    case .timedOut: "timed_out"
+    case .unobserved: "unobserved"
     }
   }
 }

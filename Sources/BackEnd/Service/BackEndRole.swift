@@ -2,6 +2,7 @@
 
 import BackEndCore
 import ControlProtocol
+import ForwardingPlane
 import Glibc
 import LinuxKernel
 public import Logging
@@ -72,8 +73,12 @@ final class AgentShared: Sendable {
   let mailboxes: [LoopMailbox]
   let signal: ControlSignal
   let status = Published(AgentStatus())
+  let tunnelCounters = Published<TunnelCounterArray?>(nil)
   let stop = StopRequest()
   let budget: ConnectionBudget
+  /// Nil when nothing is served directly; settled before the loops start.
+  let plane = Published<ServePlane?>(nil)
+  let families = DirectFamilies()
   /// A thread has ended, asked or not.
   let hasEnded = Published(false)
 

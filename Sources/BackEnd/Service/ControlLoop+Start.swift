@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import ControlProtocol
+import ForwardingPlane
 import LinuxKernel
 import Logging
 import Telemetry
@@ -13,6 +14,12 @@ extension ControlLoop {
       try StartupChecks.checkRights()
       let lock = try StartupChecks.takeLock()
       let network = try NodeNetwork(configuration, logger: logger)
+      let plane = try DirectSetup.prepare(
+        configuration, interface: network.interface.name, loops: shared.mailboxes.count, logger)
+      shared.plane.publish(plane)
+      // Only relayed connections take descriptors.
+      if plane != nil { shared.budget.set(limit: Int(configuration.maximumConnections)) }
+      defer { plane?.detach() }
       let listener = try StartupChecks.listen(
         at: Endpoint(configuration.internalAddress, configuration.handoffPort))
       let hello = Hello(role: .backEnd, instance: .random(in: .min ... .max), name: configuration.nodeName)
@@ -58,7 +65,8 @@ extension ControlLoop {
             do throws(SystemError) {
               var loop = try HandoffLoop(
                 configuration, budget: shared.budget, hello: hello,
-                mailbox: shared.mailboxes[index], control: shared.signal, logger: logger)
+                mailbox: shared.mailboxes[index], control: shared.signal, plane: shared.plane.read(),
+                families: shared.families, index: index, logger: logger)
               gate.succeed()
               loop.run()
               shared.hasEnded.publish(true)

@@ -3,6 +3,7 @@
 import BackEndCore
 import ControlChannel
 import ControlProtocol
+import ForwardingPlane
 import LinuxKernel
 import Logging
 import Telemetry
@@ -14,15 +15,16 @@ struct ControlLoop: ~Copyable {
     case signal, dispatcher, listener, addresses, serverIPv4, serverIPv6
   }
 
-  private let configuration: BackEndConfiguration
-  private let logger: Logger
-  private let shared: AgentShared
+  let configuration: BackEndConfiguration
+  let logger: Logger
+  let shared: AgentShared
   private let loops: [WorkerThread]
   private let dialer: Dialer
   private let listener: StreamSocket
   // Held until the end, so that no second agent starts while this one still cleans up.
   private let lock: AbstractLock
   private var network: NodeNetwork
+  private var tunnels: TunnelReception
   private var epoll: Epoll
   private var checkIPv4: ServerCheck
   private var checkIPv6: ServerCheck
@@ -40,6 +42,11 @@ struct ControlLoop: ~Copyable {
   private var nextCountReport: UInt64 = 0
   private var isDraining = false
   private var adopted = 0
+  let plane: ServePlane?
+  var diagnostics: NetlinkSocket
+  var services: [Endpoint] = []
+  var judgements: [Bool: ListenerJudgement] = [:]
+  var nextJudgement: UInt64 = 0
   /// When accepting goes on after it failed; nil while it does not.
   private var acceptResumes: UInt64?
 
@@ -53,17 +60,21 @@ struct ControlLoop: ~Copyable {
     listener: consuming StreamSocket, lock: consuming AbstractLock, network: consuming NodeNetwork, logger: Logger
   ) throws(SystemError) {
     let epoll = try Epoll(capacity: 32)
+    let diagnostics = try NetlinkSocket(.socketDiagnostics)
     try epoll.add(shared.signal.descriptor, .read, token: Token.signal.rawValue)
     try epoll.add(listener.raw, .read, token: Token.listener.rawValue)
     try epoll.add(network.notificationDescriptor, .read, token: Token.addresses.rawValue)
     self.configuration = configuration
     self.shared = shared
+    plane = shared.plane.read()
+    self.diagnostics = diagnostics
     self.loops = loops
     self.logger = logger
     self.epoll = epoll
     self.listener = listener
     self.lock = lock
     self.network = network
+    tunnels = TunnelReception(logger: logger)
     dialer = Dialer(
       to: configuration.dispatcher, as: hello, expecting: .dispatcher, token: Token.dispatcher.rawValue,
       now: MonotonicTime.now())
@@ -72,7 +83,16 @@ struct ControlLoop: ~Copyable {
   }
 
   /// Changes the node's network; what was changed before a failure is put back.
-  mutating func setUp() throws(StartupFailure) { try network.setUp() }
+  mutating func setUp() throws(StartupFailure) {
+    try network.setUp(keepingAddresses: plane?.hadPredecessor == true)
+    do throws(StartupFailure) {
+      shared.tunnelCounters.publish(
+        try tunnels.open(at: network.interface.name, accepting: configuration.acceptsTunnels))
+    } catch {
+      network.tearDown()
+      throw error
+    }
+  }
 
   mutating func run() {
     var deadline: UInt64 = 0
@@ -114,6 +134,7 @@ struct ControlLoop: ~Copyable {
     }
     deadline = min(deadline, resumeAccepting(now))
     deadline = min(deadline, checkServers(now))
+    deadline = min(deadline, judgeListeners(now))
     deadline = min(deadline, arrangeAddresses(now))
     deadline = min(deadline, reportLoad(now))
     var events: [Dialer.Event] = []
@@ -141,6 +162,8 @@ struct ControlLoop: ~Copyable {
       nextReport = now
     case .message(.clusterView(let view)):
       plan.update(served: view.services.lazy.map(\.address), now: now)
+      takeServices(view.services)
+      tunnels.serve(Set(view.services.map(\.address)))
       servesIPv4 = view.services.contains { $0.address.isIPv4 }
       servesIPv6 = view.services.contains { !$0.address.isIPv4 }
       hasView = true
@@ -182,7 +205,8 @@ struct ControlLoop: ~Copyable {
 
   /// One answering family is enough: a server that does not listen on ::1 still serves all IPv4 clients.
   private var serverAnswers: Bool {
-    (servesIPv4 && checkIPv4.isUp == true) || (servesIPv6 && checkIPv6.isUp == true)
+    (servesIPv4 && checkIPv4.isUp == true && mayServe(isIPv4: true))
+      || (servesIPv6 && checkIPv6.isUp == true && mayServe(isIPv4: false))
       || (!servesIPv4 && !servesIPv6 && checkIPv4.isUp == true)
   }
 
@@ -194,6 +218,8 @@ struct ControlLoop: ~Copyable {
     if servesIPv6 { next = min(next, checkIPv6.turn(epoll, now: now)) }
     if checkIPv4.isUp != upIPv4 { logServer(checkIPv4) }
     if checkIPv6.isUp != upIPv6 { logServer(checkIPv6) }
+    // Another listener: looked at before the dispatcher hears that the server is up.
+    if checkIPv4.isUp != upIPv4 || checkIPv6.isUp != upIPv6 { nextJudgement = 0 }
     return next
   }
 
@@ -231,6 +257,7 @@ struct ControlLoop: ~Copyable {
   private mutating func acceptDistributors(_ now: UInt64) {
     do throws(SystemError) {
       while let accepted = try listener.accept() {
+        tunnels.distributorConnected(from: accepted.peer.address)
         shared.mailboxes[adopted % shared.mailboxes.count].adopt(accepted.take())
         adopted += 1
       }
@@ -275,6 +302,7 @@ struct ControlLoop: ~Copyable {
       connection.send(.goodbye("\(configuration.nodeName) stops"))
       try? connection.flush()
     }
+    tunnels.close()
     network.tearDown()
     shown.state = .down
     shared.status.publish(shown)

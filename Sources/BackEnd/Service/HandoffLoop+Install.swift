@@ -34,6 +34,28 @@ extension HandoffLoop {
   private mutating func installWithinBudget(
     _ request: consuming HandoffRequest, _ peer: PeerReference, _ started: UInt64
   ) throws(HandoffRefusal) {
+    guard let direct else {
+      try installRelay(request, peer, started)
+      return
+    }
+    let isIPv4 = request.snapshot.flow.client.address.isIPv4
+    guard direct.families.contains(isIPv4: isIPv4) else {
+      if configuration.serve == .direct { throw .serverUnreachable }
+      try installRelay(request, peer, started)
+      return
+    }
+    if let obstacle = DirectLimits.obstacle(request.snapshot, requestBytes: request.request.count) {
+      tally.fellBack(obstacle)
+      try installRelay(request, peer, started)
+      return
+    }
+    installDirect(request, peer, direct, started)
+  }
+
+  /// Recreates the connection and relays.
+  mutating func installRelay(
+    _ request: consuming HandoffRequest, _ peer: PeerReference, _ started: UInt64
+  ) throws(HandoffRefusal) {
     let attempt = try connectServer(for: request.snapshot.flow, started)
     switch attempt.progress {
     case .established:
@@ -96,7 +118,7 @@ extension HandoffLoop {
     return true
   }
 
-  private mutating func destroy(_ socket: DiagnosedSocket) {
+  mutating func destroy(_ socket: DiagnosedSocket) {
     do {
       try diagnostics.destroy(socket)
       tally.tuplesFreed += 1
@@ -260,13 +282,13 @@ extension HandoffLoop {
   }
 
   /// Logs what clients or peers could make happen for every handoff: once a second at most; the counters have all.
-  private mutating func complain(_ text: String, _ now: UInt64) {
+  mutating func complain(_ text: String, _ now: UInt64) {
     if now < nextComplaint { return }
     nextComplaint = now + 1_000_000_000
     logger.error("\(text)")
   }
 
-  private mutating func limitReached(_ what: String, _ now: UInt64) -> HandoffRefusal {
+  mutating func limitReached(_ what: String, _ now: UInt64) -> HandoffRefusal {
     if now >= limitLogged {
       logger.warning(
         """

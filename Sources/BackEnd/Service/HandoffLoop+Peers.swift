@@ -148,7 +148,8 @@ extension HandoffLoop {
       switch slots[slot].phase {
       case .free: break
       case .connecting: abandonHandshake(slot)
-      case .relaying: if unannounced.contains(slots[slot].id) { vanish(slot, countsEnded: false) }
+      case .installing: abandonInstalling(slot)
+      case .relaying, .direct: if unannounced.contains(slots[slot].id) { vanish(slot, countsEnded: false) }
       }
     }
   }

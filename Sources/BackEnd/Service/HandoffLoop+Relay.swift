@@ -147,18 +147,23 @@ extension HandoffLoop {
 
   /// Ends a connection so that the client sees nothing of it; the web server sees a reset.
   mutating func vanish(_ index: Int, countsEnded: Bool) {
-    StreamSocket.closeSilently(slots[index].client)
-    StreamSocket.closeWithReset(slots[index].server)
+    if case .direct = slots[index].phase {
+      endSilently(slots[index].flow)
+    } else {
+      StreamSocket.closeSilently(slots[index].client)
+      StreamSocket.closeWithReset(slots[index].server)
+    }
     retire(index, .aborted, countsEnded: countsEnded)
   }
 
   /// Ends this loop's connection of a flow whose client has begun a new one. Returns whether there was one.
-  mutating func vanish(staleOf flow: FlowTuple) -> Bool {
-    for index in slots.indices where slots[index].flow == flow {
+  mutating func vanish(staleOf flow: FlowTuple, except own: Int = -1) -> Bool {
+    for index in slots.indices where slots[index].flow == flow && index != own {
       switch slots[index].phase {
       case .free: continue
       case .connecting: abandonHandshake(index)
-      case .relaying: vanish(index, countsEnded: true)
+      case .installing: abandonInstalling(index)
+      case .relaying, .direct: vanish(index, countsEnded: true)
       }
       tally.tuplesFreed += 1
       return true
@@ -173,15 +178,16 @@ extension HandoffLoop {
       switch slots[index].phase {
       case .free: continue
       case .connecting: abandonHandshake(index)
-      case .relaying: vanish(index, countsEnded: false)
+      case .installing: abandonInstalling(index)
+      case .relaying, .direct: vanish(index, countsEnded: false)
       }
       return
     }
     tally.abortsWithoutHandoff += 1
   }
 
-  /// Counts a connection whose descriptors are closed and frees its slot.
-  private mutating func retire(_ index: Int, _ end: RelayEnd, countsEnded: Bool) {
+  /// Counts a connection that is over and frees its slot.
+  mutating func retire(_ index: Int, _ end: RelayEnd, countsEnded: Bool) {
     tally.connectionEnded(end)
     totals.active -= 1
     if countsEnded {
@@ -208,8 +214,8 @@ extension HandoffLoop {
   }
 
   /// Gives the slot and its place in the connection budget back.
-  mutating func freeSlot(_ index: Int) {
-    budget.give()
+  mutating func freeSlot(_ index: Int, keepingBudget: Bool = false) {
+    if !keepingBudget { budget.give() }
     slots[index] = RelaySlot(generation: slots[index].generation &+ 1)
     freeSlots.append(UInt32(index))
   }
@@ -219,7 +225,12 @@ extension HandoffLoop {
   /// Once a second: ends what is idle for too long, and counts by address when asked to.
   mutating func sweep(_ now: UInt64) {
     var counts: [IPAddress: Int] = [:]
+    if let direct { compareAfterLosses(direct) }
     for index in slots.indices {
+      if case .direct = slots[index].phase {
+        if countsAddresses { counts[slots[index].flow.service.address, default: 0] += 1 }
+        continue
+      }
       guard case .relaying = slots[index].phase else { continue }
       let idle = now &- min(now, slots[index].lastActivity)
       if idle >= configuration.halfClosedTimeout, slots[index].state.waitsForClientOnly {
@@ -235,11 +246,16 @@ extension HandoffLoop {
 
   /// The agent ends: what is still open is cut, visibly for both sides.
   mutating func endEverything() {
+    if let direct { drainEvents(direct) }
     for index in slots.indices {
       switch slots[index].phase {
       case .free: break
       case .connecting: abandonHandshake(index)
+      case .installing: abandonInstalling(index)
       case .relaying: finish(index, .reset(.drained))
+      case .direct:
+        cutDirect(index)
+        retire(index, .drained, countsEnded: true)
       }
     }
     turnPeers(MonotonicTime.now())

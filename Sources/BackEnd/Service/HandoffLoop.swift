@@ -2,6 +2,7 @@
 
 import BackEndCore
 import ControlProtocol
+import ForwardingPlane
 import Handoff
 import LinuxKernel
 import Logging
@@ -23,12 +24,16 @@ struct HandoffLoop: ~Copyable {
   var peers: [Peer] = []
   var slots: [RelaySlot] = []
   var freeSlots: [UInt32] = []
-  /// Handoffs that wait for the web server's handshake, by slot.
+  /// Handoffs that wait for the web server's handshake or its listener, by slot.
   var waiting: [UInt32: HandoffRequest] = [:]
   /// Directions whose turn was over before the source was dry.
   var again: [LoopToken] = []
   var buffer: [UInt8]
   var held = HeldBytes()
+  /// Nil when nothing is served directly.
+  let direct: DirectInstaller?
+  /// Direct installations to be given up at the end of the turn.
+  var hopeless: [UInt32] = []
 
   var mode = LoopMailbox.Mode.serving
   var countsAddresses = false
@@ -50,11 +55,17 @@ struct HandoffLoop: ~Copyable {
 
   init(
     _ configuration: BackEndConfiguration, budget: ConnectionBudget, hello: Hello, mailbox: LoopMailbox,
-    control: ControlSignal, logger: Logger
+    control: ControlSignal, plane: ServePlane?, families: DirectFamilies, index: Int, logger: Logger
   ) throws(SystemError) {
+    let direct: DirectInstaller?
+    if let plane { direct = try DirectInstaller(plane, families, loop: index) } else { direct = nil }
     let epoll = try Epoll(capacity: 512)
     try epoll.add(mailbox.wakeDescriptor, .read, token: LoopToken(.mailbox, index: 0, generation: 0).rawValue)
+    if let direct {
+      try epoll.add(direct.ring.raw, .read, token: LoopToken(.events, index: 0, generation: 0).rawValue)
+    }
     let diagnostics = try NetlinkSocket(.socketDiagnostics)
+    self.direct = direct
     self.configuration = configuration
     self.budget = budget
     self.hello = hello
@@ -72,6 +83,8 @@ struct HandoffLoop: ~Copyable {
       let count = epoll.wait(until: again.isEmpty ? nextDeadline() : 0)
       let now = MonotonicTime.now()
       for index in 0..<count { dispatch(epoll.ready(index), now) }
+      if let direct { drainEvents(direct) }
+      continueInstalling(now)
       continueReading(now)
       endTurn(now)
     }
@@ -87,6 +100,8 @@ struct HandoffLoop: ~Copyable {
     case .server: relayReady(token, .server, ready.interest, now)
     case .peer: peerReady(token, now)
     case .mailbox: readMailbox(now)
+    // Read in every turn.
+    case .events, .direct: break
     }
   }
 
@@ -95,6 +110,7 @@ struct HandoffLoop: ~Copyable {
     mode = news.mode
     countsAddresses = news.countAddresses
     for raw in news.sockets { adoptPeer(StreamSocket(owning: OwnedDescriptor(owning: raw)), now) }
+    if !news.predecessors.isEmpty { adoptPredecessors(news.predecessors, now) }
   }
 
   /// Directions that used up their turn go on, after everybody else had one.
@@ -146,7 +162,11 @@ struct HandoffLoop: ~Copyable {
     if isDirty { deadline = min(deadline, nextPublish) }
     for peer in peers where peer.connection != nil { deadline = min(deadline, peer.wakeTime) }
     for index in waiting.keys {
-      if case .connecting(let limit, _) = slots[Int(index)].phase { deadline = min(deadline, limit) }
+      switch slots[Int(index)].phase {
+      case .connecting(let limit, _): deadline = min(deadline, limit)
+      case .installing(_, let next, _): deadline = min(deadline, next)
+      case .free, .relaying, .direct: break
+      }
     }
     return deadline
   }

@@ -30,6 +30,7 @@ final class LoopMailbox: Sendable {
     var sockets: [Int32] = []
     /// The control thread wants `addressCounts` kept up to date.
     var countAddresses = false
+    var predecessors: [Endpoint] = []
   }
 
   private let inbox = Mutex(Inbox())
@@ -67,24 +68,38 @@ final class LoopMailbox: Sendable {
     wakeUp.signal()
   }
 
+  /// Makes the loop take over the web server's connections at these endpoints that a killed agent had installed.
+  func adoptPredecessors(at services: [Endpoint]) {
+    inbox.withLock { $0.predecessors = services }
+    wakeUp.signal()
+  }
+
   // MARK: Event loop
 
-  /// The sockets to adopt and the mode that holds.
-  func take() -> (mode: Mode, sockets: [Int32], countAddresses: Bool) {
+  /// What is new, and the mode that holds.
+  func take() -> (mode: Mode, sockets: [Int32], countAddresses: Bool, predecessors: [Endpoint]) {
     wakeUp.clear()
     return inbox.withLock { inbox in
-      defer { inbox.sockets.removeAll() }
-      return (inbox.mode, inbox.sockets, inbox.countAddresses)
+      defer {
+        inbox.sockets.removeAll()
+        inbox.predecessors.removeAll()
+      }
+      return (inbox.mode, inbox.sockets, inbox.countAddresses, inbox.predecessors)
     }
   }
 }
 
 /// The connections that all loops of the agent may have together.
 final class ConnectionBudget: Sendable {
-  let limit: Int
+  private let most: Atomic<Int>
   private let taken = Atomic<Int>(0)
 
-  init(limit: Int) { self.limit = limit }
+  init(limit: Int) { most = Atomic(limit) }
+
+  var limit: Int { most.load(ordering: .relaxed) }
+
+  /// To be settled before the first handoff.
+  func set(limit: Int) { most.store(limit, ordering: .relaxed) }
 
   /// False when the limit is reached.
   func take() -> Bool {

@@ -5,13 +5,17 @@ import Handoff
 import LinuxKernel
 import Wire
 
-/// One handoff in the table of its event loop. Owns the two descriptors.
+/// One handoff in the table of its event loop. Owns the two descriptors of a relay.
 struct RelaySlot: BitwiseCopyable {
   enum Phase: BitwiseCopyable {
     case free
     /// The web server has not completed the handshake; the client's connection does not exist yet.
     case connecting(deadline: UInt64, started: UInt64)
     case relaying
+    /// The web server's listener was given the connection and has not taken it yet. `next` is when to look again.
+    case installing(attempt: UInt8, next: UInt64, started: UInt64)
+    /// The web server has the connection itself.
+    case direct
   }
 
   /// Grows with each use, so that an event for a former user of the slot is known as such.
@@ -45,7 +49,7 @@ struct PeerReference: Hashable, BitwiseCopyable {
 
 /// What an epoll token of an event loop names: kind in the upper 8 bits, 24 bits of generation, index.
 struct LoopToken: Hashable, BitwiseCopyable {
-  enum Kind: UInt8 { case client = 0, server = 1, peer = 2, mailbox = 3 }
+  enum Kind: UInt8 { case client = 0, server = 1, peer = 2, mailbox = 3, events = 4, direct = 5 }
 
   var rawValue: UInt64
 

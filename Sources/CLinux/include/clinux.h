@@ -66,6 +66,22 @@ static inline int clinux_spawn_close_from(posix_spawn_file_actions_t *actions, i
 }
 static inline int clinux_pidfd_open(int pid) { return (int)syscall(434 /* SYS_pidfd_open */, pid, 0); }
 static inline int clinux_memfd_create(const char *name) { return (int)syscall(SYS_memfd_create, name, 1 /* MFD_CLOEXEC */); }
+// Words that the kernel writes or reads at the same time (BPF ring buffers).
+static inline unsigned long clinux_load_acquire(const unsigned long *word) { return __atomic_load_n(word, __ATOMIC_ACQUIRE); }
+static inline unsigned int clinux_load_acquire_32(const unsigned int *word) { return __atomic_load_n(word, __ATOMIC_ACQUIRE); }
+static inline void clinux_store_release(unsigned long *word, unsigned long value) {
+  __atomic_store_n(word, value, __ATOMIC_RELEASE);
+}
+// MEMBARRIER_CMD_GLOBAL (include/uapi/linux/membarrier.h).
+static inline int clinux_membarrier_global(void) { return (int)syscall(SYS_membarrier, 1, 0, 0); }
+// For timing finer than a millisecond: waits with a timespec (Linux 5.11), and a thread's timer slack.
+static inline int clinux_epoll_pwait2(int fd, struct epoll_event *events, int count, long seconds, long nanoseconds) {
+  const long timeout[2] = {seconds, nanoseconds};
+  return (int)syscall(441 /* SYS_epoll_pwait2 */, fd, events, count, timeout, (void *)0, 0);
+}
+static inline int clinux_set_timer_slack(unsigned long nanoseconds) {
+  return prctl(PR_SET_TIMERSLACK, nanoseconds, 0, 0, 0);
+}
 // Ties the calling thread to one processor (below 1024, the size of glibc's cpu_set_t).
 static inline int clinux_pin_thread(unsigned int processor) {
   unsigned long mask[1024 / (8 * sizeof(unsigned long))] = {0};

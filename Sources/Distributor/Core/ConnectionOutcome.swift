@@ -8,6 +8,8 @@ public enum HandshakeOutcome: Int, Outcome, BitwiseCopyable {
   case reset
   /// Our SYN-ACK was never acknowledged.
   case timedOut
+  /// The client began a new connection on the same port.
+  case superseded
 }
 
 /// How a connection with a complete handshake ended.
@@ -20,6 +22,8 @@ public enum ConnectionOutcome: Int, Outcome, BitwiseCopyable {
   case clientClosed
   /// Nothing came within the head timeout; closed without an answer.
   case idle
+  /// The client began a new connection on the same port.
+  case superseded
 
   init(_ answer: StatusAnswer) {
     switch answer {

@@ -99,8 +99,13 @@ extension Responder {
   /// Answers a segment of no connection (RFC 9293 section 3.10.7.1). For packets that came as `.unknownFlow` and that the
   /// flow table does not know either.
   public mutating func refuseUnknown(_ packet: Span<UInt8>, now: UInt64, into actions: inout ActionList) {
-    guard let parsed = try? TCPSegment.parse(packet, verifyingChecksums: false) else { return }
-    sendReset(Arrival(parsed, now: now), into: &actions)
+    guard let parsed = try? TCPSegment.parse(packet, checksums: .ignored) else { return }
+    let arrival = Arrival(parsed, now: now)
+    if configuration.handshakeInKernel, !orphans.isOverdue(keys.table.hash(arrival.flow), now: now) {
+      tally.orphansSpared &+= 1
+      return
+    }
+    sendReset(arrival, into: &actions)
   }
 
   /// The reset for a segment that should not have come; never in answer to a reset.

@@ -189,6 +189,14 @@ extension Responder {
     retry(slot, .timedOut, now: now, into: &actions)
   }
 
+  /// Ends a handoff under way that nobody wants any more.
+  mutating func dropHandoff(_ slot: Int, into actions: inout ActionList) {
+    guard case .handingOff(_, let backEnd) = table.slots[slot].phase else { return }
+    abort(name(slot), at: backEnd, into: &actions)
+    endAttempt(.clientGone)
+    returnAssignment(backEnd, into: &actions)
+  }
+
   mutating func endAttempt(_ outcome: HandoffOutcome) {
     tally.attempts.count(outcome)
     tally.attemptsUnderWay -= 1

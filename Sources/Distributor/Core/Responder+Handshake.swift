@@ -44,62 +44,111 @@ extension Responder {
 
   private mutating func sendCookie(_ arrival: Arrival, into actions: inout ActionList) {
     let segment = arrival.segment
-    let cookie = SynCookie(keys: keys, flow: arrival.flow, clientInitial: segment.sequence)
-    let number = cookie.make(
-      maximumSegmentSize: segment.options.maximumSegmentSize ?? defaultSegmentSize(arrival.flow), now: arrival.now)
-    var options = TCPOptions(maximumSegmentSize: announcedSegmentSize(arrival.flow))
+    let cookie = SynCookie(keys: keys.handshake, flow: arrival.flow, clientInitial: segment.sequence)
+    let offer = CookieOffer(
+      maximumSegmentSize: segment.options.maximumSegmentSize ?? defaultSegmentSize(arrival.flow),
+      windowScale: segment.options.windowScale, sackPermitted: segment.options.sackPermitted)
+    guard let number = cookie.make(offer, now: arrival.now) else { return }
+    var options = TCPOptions(
+      maximumSegmentSize: announcedSegmentSize(arrival.flow),
+      windowScale: segment.options.windowScale.map { _ in configuration.windowScale },
+      sackPermitted: segment.options.sackPermitted)
     if let timestamps = segment.options.timestamps {
-      // Only the echo of our timestamp can bring these two back.
-      options.windowScale = segment.options.windowScale.map { _ in configuration.windowScale }
-      options.sackPermitted = segment.options.sackPermitted
       let value = CookieTimestamp.encode(
         timestampClock(arrival.flow, recent: 0, now: arrival.now).lastSent, windowScale: segment.options.windowScale,
         sackPermitted: segment.options.sackPermitted)
       options.timestamps = TCPTimestamps(value: value, echo: timestamps.value)
     }
-    cookiesUntil = arrival.now &+ SynCookie.lifetime
+    if !configuration.handshakeInKernel { cookiesUntil = arrival.now &+ SynCookie.lifetime }
     sendSynAck(
       arrival.flow, number, acknowledging: segment.sequence.advanced(by: 1), options: options, into: &actions)
   }
 
   /// Takes a segment whose numbers are a cookie of ours; nil when they are not. It may carry data: the client's pure
   /// acknowledgment may have been lost, or dropped because the table was full.
-  private mutating func acceptCookie(
+  mutating func acceptCookie(
     _ arrival: Arrival, _ packet: Span<UInt8>, into actions: inout ActionList
   ) -> PacketOutcome? {
     let segment = arrival.segment
     let clientInitial = segment.sequence.advanced(by: -1)
     let number = segment.acknowledgment.advanced(by: -1)
-    let cookie = SynCookie(keys: keys, flow: arrival.flow, clientInitial: clientInitial)
-    guard let segmentSize = cookie.validate(number, now: arrival.now) else {
+    let cookie = SynCookie(keys: keys.handshake, flow: arrival.flow, clientInitial: clientInitial)
+    guard let offer = cookie.validate(number, now: arrival.now) else {
       tally.cookiesRejected &+= 1
       return nil
     }
     guard !table.isFull else { return .tableFull }
-    let options: (windowScale: UInt8?, sackPermitted: Bool) =
-      segment.options.timestamps.map { CookieTimestamp.decode($0.echo) } ?? (nil, false)
+    // The timestamp that the client echoes has the exact scale of which the cookie has the next lower one.
+    var windowScale = offer.windowScale
+    if let timestamps = segment.options.timestamps, let exact = CookieTimestamp.decode(timestamps.echo).windowScale,
+      CookieOffer(maximumSegmentSize: 0, windowScale: exact, sackPermitted: false).code
+        == CookieOffer(maximumSegmentSize: 0, windowScale: windowScale, sackPermitted: false).code
+    {
+      windowScale = min(exact, 14)
+    }
     let slot = table.insert(
       connection(
-        arrival.flow, clientInitial: clientInitial, initialSequence: number, segmentSize: segmentSize,
-        windowScale: options.windowScale.map { min($0, 14) }, sackPermitted: options.sackPermitted, arrival))
+        arrival.flow, clientInitial: clientInitial, initialSequence: number, segmentSize: offer.maximumSegmentSize,
+        windowScale: windowScale, sackPermitted: offer.sackPermitted, arrival))
     open(slot, now: arrival.now)
     updateSendWindow(slot, segment)
     _ = receiveText(slot, arrival, packet, into: &actions)
     return .cookieAccepted
   }
 
-  /// The client answers a cookie, and in the meantime its repeated SYN got an entry: the entry takes the cookie's number
-  /// and the options of the SYN-ACK that carried it. False when it is no cookie.
+  /// With the handshake in the kernel nobody tells us when a client begins a new connection on its old port: the first
+  /// that we see of it is a segment with a cookie of its own. What we had of the old connection is void then. Nil when the
+  /// segment belongs to the connection that we know.
+  mutating func supersede(
+    _ slot: Int, _ arrival: Arrival, _ packet: Span<UInt8>, into actions: inout ActionList
+  ) -> PacketOutcome? {
+    guard configuration.handshakeInKernel, arrival.flags.contains(.ack), arrival.flags.isDisjoint(with: [.syn, .rst])
+    else { return nil }
+    let clientInitial = arrival.segment.sequence.advanced(by: -1)
+    // All that we expect acknowledges what we sent; looking at cookies is for the rest.
+    switch table.slots[slot].phase {
+    case .tombstone, .timeWait: break
+    case .closing(let closing):
+      if (0...closing.sent).contains(table.slots[slot].sendNext.distance(to: arrival.segment.acknowledgment)) {
+        return nil
+      }
+    case .vacant, .embryonic, .collecting, .deciding, .handingOff:
+      if arrival.segment.acknowledgment == table.slots[slot].sendNext { return nil }
+    }
+    guard clientInitial != table.slots[slot].clientInitial else { return nil }
+    let cookie = SynCookie(keys: keys.handshake, flow: arrival.flow, clientInitial: clientInitial)
+    guard cookie.validate(arrival.segment.acknowledgment.advanced(by: -1), now: arrival.now) != nil else { return nil }
+    abandon(slot, into: &actions)
+    return acceptCookie(arrival, packet, into: &actions)
+  }
+
+  /// Ends whatever the slot has, without a packet to the client.
+  private mutating func abandon(_ slot: Int, into actions: inout ActionList) {
+    switch table.slots[slot].phase {
+    case .vacant: preconditionFailure("a vacant slot was found")
+    case .embryonic:
+      abandonHandshake(slot, .superseded)
+      return
+    case .collecting, .closing: finish(slot, .superseded)
+    case .deciding:
+      endAttempt(.clientGone)
+      finish(slot, .superseded)
+    case .handingOff:
+      dropHandoff(slot, into: &actions)
+      finish(slot, .superseded)
+    case .timeWait, .tombstone: break
+    }
+    remove(slot)
+  }
+
+  /// The client answers a cookie, and in the meantime its repeated SYN got an entry: the entry takes the cookie's
+  /// number; both SYN-ACKs had the same options. False when it is no cookie.
   mutating func adoptCookie(_ slot: Int, _ arrival: Arrival) -> Bool {
     guard arrival.now < cookiesUntil else { return false }
     let number = arrival.segment.acknowledgment.advanced(by: -1)
-    let cookie = SynCookie(keys: keys, flow: arrival.flow, clientInitial: table.slots[slot].clientInitial)
+    let cookie = SynCookie(keys: keys.handshake, flow: arrival.flow, clientInitial: table.slots[slot].clientInitial)
     guard cookie.validate(number, now: arrival.now) != nil else { return false }
     table.slots[slot].initialSequence = number
-    if table.slots[slot].clock == nil {
-      table.slots[slot].windowScale = nil
-      table.slots[slot].sackPermitted = false
-    }
     return true
   }
 
@@ -156,7 +205,7 @@ extension Responder {
   /// The offset depends on the addresses alone, so that a client that reuses a port sees our timestamps go on.
   private func timestampClock(_ flow: FlowTuple, recent: UInt32, now: UInt64) -> TimestampClock {
     let addresses = FlowTuple(client: Endpoint(flow.client.address, 0), service: Endpoint(flow.service.address, 0))
-    let offset = UInt32(truncatingIfNeeded: keys.timestamp.hash(addresses))
+    let offset = UInt32(truncatingIfNeeded: keys.handshake.timestamp.hash(addresses))
     return TimestampClock(
       offset: offset, lastSent: UInt32(truncatingIfNeeded: now / 1_000_000) &+ offset, recent: recent)
   }

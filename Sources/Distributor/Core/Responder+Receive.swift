@@ -150,8 +150,11 @@ extension Responder {
     }
     switch result {
     case .complete(let head):
-      // Acknowledged now, whatever the back-end's speed: the client shall not send it again.
-      acknowledge(slot, now: arrival.now, into: &actions)
+      // A request in one segment is acknowledged by the back-end, with the response as a rule. Of a longer one the client
+      // may wait for our acknowledgment before it sends more than its first window.
+      if arrival.payload.count < table.slots[slot].assembler.end {
+        acknowledge(slot, now: arrival.now, into: &actions)
+      }
       let target = buffers.bytes(table.slots[slot].buffer).span.extracting(head.routingTarget)
       let hash = configuration.targetKey.hash(target)
       let route = judge(head, slot)

@@ -11,7 +11,7 @@ public import Wire
 /// the connection away. `docs/design/responder.md` has the states and the reasons.
 public struct Responder: ~Copyable {
   let configuration: ResponderConfiguration
-  let keys: ResponderKeys
+  var keys: ResponderKeys
   let services: [Endpoint]
   let headLimits: RequestHeadLimits
   var rules = RuleTable()
@@ -25,6 +25,7 @@ public struct Responder: ~Copyable {
   /// Until when segments of unknown flows may carry a cookie of ours.
   var cookiesUntil: UInt64 = 0
   let answers = AnswerBook()
+  var orphans = OrphanBook()
   var answerText: [UInt8] = []
   /// Seconds since 1970 at monotonic time 0, nil until the driver says it.
   var epoch: UInt64?
@@ -35,6 +36,7 @@ public struct Responder: ~Copyable {
     configuration.clamp()
     self.configuration = configuration
     self.keys = keys
+    if configuration.handshakeInKernel { cookiesUntil = .max }
     self.services = services
     headLimits = RequestHeadLimits(
       maximumHeadLength: min(configuration.headLimit, configuration.receiveLimit),
@@ -50,6 +52,9 @@ public struct Responder: ~Copyable {
   public mutating func setClock(secondsSince1970 seconds: UInt64, now: UInt64) {
     epoch = seconds &- now / 1_000_000_000
   }
+
+  /// Cookies are made and known by these secrets from now on.
+  public mutating func setHandshakeKeys(_ handshake: HandshakeKeys) { keys.handshake = handshake }
 
   /// Drains: from now on SYNs of new connections are dropped silently, so that the clients come to another distributor.
   /// Connections that exist go on.
@@ -71,7 +76,7 @@ public struct Responder: ~Copyable {
   ) -> PacketOutcome {
     let parsed: ParsedSegment
     do throws(WireError) {
-      parsed = try TCPSegment.parse(packet, verifyingChecksums: configuration.verifiesChecksums)
+      parsed = try TCPSegment.parse(packet, checksums: configuration.checksums)
     } catch {
       return PacketOutcome(error)
     }
@@ -80,6 +85,7 @@ public struct Responder: ~Copyable {
     guard let slot = table.find(arrival.flow, hash: keys.table.hash(arrival.flow)) else {
       return receiveUnknown(arrival, packet, into: &actions)
     }
+    if let outcome = supersede(slot, arrival, packet, into: &actions) { return outcome }
     switch table.slots[slot].phase {
     case .vacant: preconditionFailure("the index names a vacant slot")
     case .tombstone(let backEnd): return receiveAfterHandoff(slot, arrival, packet, backEnd, into: &actions)

@@ -31,8 +31,11 @@ public struct ResponderConfiguration: Sendable {
   public var maximumSegmentSizeIPv6: UInt16 = 1440
   /// Our shift of RFC 7323 section 2, 0 to 14. Announced only to clients that offer window scaling.
   public var windowScale: UInt8 = 7
-  /// False only where the kernel already verified the checksums of the packets that are given.
-  public var verifiesChecksums = true
+  /// What is asked of the checksums of the packets that are given.
+  public var checksums = ChecksumRule.right
+  /// SYNs are answered by the kernel's program with our keys, and bare acknowledgments never come: the first that is seen
+  /// of a connection is a segment with data or FIN.
+  public var handshakeInKernel = false
   /// The first retransmission timeout (RFC 6298 section 2.1); it doubles with each retransmission.
   public var retransmissionTimeout: UInt64 = 1_000_000_000
   /// Retransmissions of a SYN-ACK before the embryonic connection is dropped.
@@ -85,23 +88,18 @@ public struct ResponderConfiguration: Sendable {
   }
 }
 
-/// The secrets of one worker. All are drawn at random when the worker starts and kept to itself.
+/// The secrets of one worker. All are drawn at random when the worker starts; those of stateless handshakes are shared.
 public struct ResponderKeys: Sendable, BitwiseCopyable {
   /// Places tuples in the connection table.
   var table: KeyedHash
   /// Initial sequence numbers (RFC 6528 section 3).
   var sequence: KeyedHash
-  /// Timestamp offsets (RFC 7323 section 7.1).
-  var timestamp: KeyedHash
-  /// SYN cookies: the outer key is derived per flow, so it stays in two parts.
-  var cookie: KeyedHash
-  var cookieTag: UInt64
+  /// SYN cookies and timestamp offsets.
+  var handshake: HandshakeKeys
 
-  public init(using generator: inout some RandomNumberGenerator) {
+  public init(handshake: HandshakeKeys, using generator: inout some RandomNumberGenerator) {
+    self.handshake = handshake
     table = KeyedHash(generator.next(), generator.next())
     sequence = KeyedHash(generator.next(), generator.next())
-    timestamp = KeyedHash(generator.next(), generator.next())
-    cookie = KeyedHash(generator.next(), generator.next())
-    cookieTag = generator.next()
   }
 }

@@ -46,6 +46,8 @@ public struct ResponderCounters: Sendable {
   /// Resets for unknown segments that were sent, and those that the limit suppressed.
   public internal(set) var resetsSent: UInt64 = 0
   public internal(set) var resetsSuppressed: UInt64 = 0
+  /// Segments of unknown flows that were not reset at once, since their beginning may still come.
+  public internal(set) var orphansSpared: UInt64 = 0
   /// Cookies that were wrong or too old among segments that could have carried one.
   public internal(set) var cookiesRejected: UInt64 = 0
   /// Answers of dispatcher and back-ends that came when their attempt was over.
@@ -80,6 +82,7 @@ public struct ResponderCounters: Sendable {
       ("challenges_suppressed_total", challengesSuppressed),
       ("resets_sent_total", resetsSent),
       ("resets_suppressed_total", resetsSuppressed),
+      ("orphans_spared_total", orphansSpared),
       ("cookies_rejected_total", cookiesRejected),
       ("late_decisions_total", lateDecisions),
       ("late_acceptances_total", lateAcceptances),

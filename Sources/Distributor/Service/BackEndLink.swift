@@ -2,6 +2,7 @@
 
 import ControlChannel
 import ControlProtocol
+import ForwardingPlane
 import Rules
 
 /// What a worker knows of one back-end, and its control connection to it.
@@ -9,8 +10,8 @@ struct BackEndLink {
   private(set) var description: BackEndDescription
   private var pools: [PoolID]
   var dialer: Dialer
-  /// The back-end is this node: packets go up the local stack instead of out again.
-  var isLocal: Bool
+  /// How clients' packets get there; nil while no way is known.
+  var reach: FlowEntry.Action?
   /// Handoffs that this worker gave to it and that have not ended.
   var load: UInt32 = 0
   /// `Hello.instance` of the agent that took the connections counted in `load`.
@@ -18,10 +19,10 @@ struct BackEndLink {
   /// Since when the control connection is down while connections may live on there, in nanoseconds.
   var lostAt: UInt64?
 
-  init(description: BackEndDescription, dialer: Dialer, isLocal: Bool) {
+  init(description: BackEndDescription, dialer: Dialer, reach: FlowEntry.Action?) {
     self.description = description
     self.dialer = dialer
-    self.isLocal = isLocal
+    self.reach = reach
     pools = description.registration.pools.map { PoolID($0) }
   }
 

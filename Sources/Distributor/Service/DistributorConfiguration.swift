@@ -2,6 +2,26 @@
 
 public import Wire
 
+/// Who answers handshakes.
+public enum HandshakeMode: String, Sendable, Hashable, CaseIterable {
+  /// The kernel's program where it can, else user space.
+  case auto
+  /// The kernel's program; it is an error when it cannot.
+  case kernel
+  /// The worker's responder.
+  case user
+}
+
+/// How client packets come to user space.
+public enum PacketPath: String, Sendable, Hashable, CaseIterable {
+  /// By ring where it can be had, else by queue.
+  case auto
+  /// Copied by the kernel's program into a BPF ring buffer for each worker.
+  case ring
+  /// NFQUEUE, by netfilter rules.
+  case queue
+}
+
 /// What a distributor needs to know to run.
 public struct DistributorConfiguration: Sendable, Hashable {
   /// Unique in the cluster.
@@ -13,7 +33,7 @@ public struct DistributorConfiguration: Sendable, Hashable {
   /// Addresses and ports that clients dial. An address that the interface lacks is added and removed at the end.
   public var services: [Endpoint]
   public var dispatcher: Endpoint
-  /// Event loops, each with a queue of its own.
+  /// Event loops, each with a ring or queue of its own; 1 to 64.
   public var workers: Int
   /// The first NFQUEUE number; worker i has number `firstQueue + i`.
   public var firstQueue: UInt16
@@ -23,13 +43,17 @@ public struct DistributorConfiguration: Sendable, Hashable {
   public var maximumFlows: Int
   /// Nanoseconds from the handshake until the request head must be complete (408 otherwise).
   public var headTimeout: UInt64
+  public var handshake: HandshakeMode
+  public var packets: PacketPath
+  public var tunnel: TunnelMode
   /// Drawn at process start, names this run of the process.
   public var instance: UInt64
 
   public init(
     nodeName: String, internalAddress: IPAddress, interface: String, services: [Endpoint], dispatcher: Endpoint,
     workers: Int = 1, firstQueue: UInt16 = 0, localMark: UInt32 = 0x4846, maximumFlows: Int = 262_144,
-    headTimeout: UInt64 = 10_000_000_000, instance: UInt64
+    headTimeout: UInt64 = 10_000_000_000, handshake: HandshakeMode = .auto,
+    packets: PacketPath = .auto, tunnel: TunnelMode = .auto, instance: UInt64
   ) {
     self.nodeName = nodeName
     self.internalAddress = internalAddress
@@ -41,6 +65,9 @@ public struct DistributorConfiguration: Sendable, Hashable {
     self.localMark = localMark
     self.maximumFlows = maximumFlows
     self.headTimeout = headTimeout
+    self.handshake = handshake
+    self.packets = packets
+    self.tunnel = tunnel
     self.instance = instance
   }
 }

@@ -41,18 +41,22 @@ public final class DistributorRole: RunningRole {
     self.resources = Mutex(resources)
   }
 
-  func startWorkers(_ queues: [Handover<NetfilterQueue>]) throws(SystemError) {
+  func startWorkers(_ sources: [Handover<PacketSource>]) throws(SystemError) {
     var random = SystemRandomNumberGenerator()
     var netlink = try NetlinkSocket(.route)
     guard let interface = try netlink.interface(named: configuration.interface) else {
       throw SystemError("find", configuration.interface, errno: ENODEV)
     }
     let shared = self.shared
-    for (index, queue) in queues.enumerated() {
+    for index in sources.indices {
+      shared.handshake.keepAlive(worker: index, until: MonotonicTime.now() + DistributorWorker.aliveFor)
+    }
+    for (index, source) in sources.enumerated() {
       let worker = Handover(
         try DistributorWorker(
-          configuration, index: index, shared: shared, queue: queue.take(),
-          packetSocket: try PacketSocket(interface: interface.index), keys: ResponderKeys(using: &random),
+          configuration, index: index, shared: shared, source: source.take(),
+          packetSocket: try PacketSocket(interface: interface.index),
+          keys: ResponderKeys(handshake: shared.keys.read(), using: &random),
           logger: logger))
       let thread = WorkerThread(name: "distributor/\(index)") {
         var worker = worker.take()
@@ -71,6 +75,7 @@ public final class DistributorRole: RunningRole {
 
   public func stop(draining seconds: Double) {
     isDraining.publish(true)
+    shared.handshake.drain()
     shared.drainDeadline.publish(MonotonicTime.now() + UInt64(max(0, seconds) * 1_000_000_000))
     for wakeUp in shared.wakeUps { wakeUp.signal() }
   }

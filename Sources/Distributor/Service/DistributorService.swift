@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import ControlProtocol
 import DistributorCore
 import ForwardingPlane
 import Glibc
@@ -17,45 +18,79 @@ public enum DistributorService {
   public static func start(
     _ configuration: DistributorConfiguration, metrics: MetricsRegistry, logger: Logger
   ) throws(StartupFailure) -> DistributorRole {
-    try validate(configuration)
+    let interface = try validate(configuration)
     let lock = try takeLock()
-    var queues: [Handover<NetfilterQueue>] = []
-    for worker in 0..<configuration.workers {
-      queues.append(try openQueue(configuration.firstQueue + UInt16(worker)))
-    }
     let plane = try attachPlane(configuration, logger: logger)
-    let flowTable = plane.flows
+    let intake = try Intake.open(configuration, plane.handshake, logger: logger)
+    let (flowTable, handshake) = (plane.flows, plane.handshake)
+    let keys = drawKeys(handshake)
+    var limits = ResponderConfiguration(targetKey: TargetHash.key)
+    limits.leaveRoom(for: configuration)
+    let plan = HandshakePlan(
+      answersInKernel: intake.answersInKernel, usesRings: intake.usesRings, workers: configuration.workers,
+      responder: limits)
     let rules = PacketFilterRules(
       interface: configuration.interface, services: configuration.services, firstQueue: configuration.firstQueue,
       queues: UInt16(configuration.workers), localMark: configuration.localMark)
     do throws(SystemError) {
-      let shared = try DistributorShared(flowTable: flowTable, workers: configuration.workers)
+      let reach = ReachFinder(
+        mode: configuration.tunnel, internalAddress: configuration.internalAddress, interface: interface,
+        tunnels: plane.tunnels)
+      let shared = try DistributorShared(
+        flowTable: flowTable, handshake: handshake, reach: reach, keys: keys, answersInKernel: intake.answersInKernel,
+        workers: configuration.workers)
       let role = DistributorRole(
         configuration, shared: shared, resources: DistributorRole.Resources(plane: plane, lock: lock), logger: logger)
-      try role.startWorkers(queues)
-      try rules.install()
+      try role.startWorkers(intake.takeSources())
+      // A packet that meets neither ring nor rule would be answered by the node's own TCP with a reset: what takes over
+      // is in force before what goes is removed.
+      if !plan.usesRings { try rules.install() }
+      handshake.apply(plan)
+      if plan.usesRings { PacketFilterRules.remove() }
       metrics.register { role.metricFamilies() }
       return role
     } catch {
       PacketFilterRules.remove()
       throw StartupFailure(
-        "The distributor cannot direct client packets to its queues: \(error)",
+        "The distributor cannot direct client packets to its workers: \(error)",
         remedy: "Run as root (CAP_NET_ADMIN and CAP_NET_RAW), with the Debian package iptables installed and "
           + "NFQUEUE in the kernel (CONFIG_NETFILTER_XT_TARGET_NFQUEUE)")
     }
   }
 
-  private static func validate(_ configuration: DistributorConfiguration) throws(StartupFailure) {
+  /// The secrets that a predecessor left, so that handshakes under way go on, or new ones.
+  private static func drawKeys(_ handshake: HandshakeTable) -> HandshakeKeys {
+    var random = SystemRandomNumberGenerator()
+    let now = MonotonicTime.now()
+    var keys = HandshakeKeys(handshake.secrets)
+    if keys.areDrawn {
+      _ = keys.rotate(now: now, using: &random)
+    } else {
+      keys = HandshakeKeys(now: now, using: &random)
+    }
+    handshake.secrets = HandshakeSecrets(keys)
+    return keys
+  }
+
+  /// Returns the index of the interface on which clients' packets arrive.
+  private static func validate(_ configuration: DistributorConfiguration) throws(StartupFailure) -> UInt32 {
+    if !(1...HandshakeTable.maximumWorkers).contains(configuration.workers) {
+      throw StartupFailure(
+        "The distributor cannot have \(configuration.workers) workers",
+        remedy: "Give --workers from 1 to \(HandshakeTable.maximumWorkers)")
+    }
     if configuration.services.isEmpty {
       throw StartupFailure(
         "The distributor has no address to serve", remedy: "Name at least one with --serve ADDRESS")
     }
     let addresses: [IPAddress]
+    let index: UInt32
     do throws(SystemError) {
       var netlink = try NetlinkSocket(.route)
       guard let interface = try netlink.interface(named: configuration.interface) else {
         throw SystemError("find", errno: ENODEV)
       }
+      index = interface.index
       addresses = try netlink.addresses().filter { $0.interface == interface.index }.map(\.address)
     } catch {
       throw StartupFailure(
@@ -76,6 +111,7 @@ public enum DistributorService {
             + "dev \(configuration.interface)")
       }
     }
+    return index
   }
 
   private static func takeLock() throws(StartupFailure) -> AbstractLock {
@@ -85,19 +121,6 @@ public enum DistributorService {
       throw StartupFailure(
         "Another distributor runs in this network namespace (\(error))",
         remedy: "Stop it first, or let one process serve all addresses with several --serve options")
-    }
-  }
-
-  private static func openQueue(_ number: UInt16) throws(StartupFailure) -> Handover<NetfilterQueue> {
-    do {
-      return Handover(try NetfilterQueue(number: number, maximumLength: 16_384))
-    } catch  where error.errno == EBUSY {
-      throw StartupFailure(
-        "Another program reads NFQUEUE \(number)", remedy: "Choose other queues with --queue-number")
-    } catch {
-      throw StartupFailure(
-        "NFQUEUE \(number) cannot be opened: \(error)",
-        remedy: "Run as root (CAP_NET_ADMIN) on a kernel with CONFIG_NETFILTER_NETLINK_QUEUE")
     }
   }
 

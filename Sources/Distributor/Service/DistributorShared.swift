@@ -9,6 +9,11 @@ import Telemetry
 /// What the workers of one distributor and the thread that started them share.
 final class DistributorShared: Sendable {
   let flowTable: FlowTable
+  let handshake: HandshakeTable
+  let reach: ReachFinder
+  /// The present secrets; worker 0 rotates them.
+  let keys: Published<HandshakeKeys>
+  let answersInKernel: Bool
   let wakeUps: [WakeUp]
   /// Set when the role is asked to end: the time at which it ends whatever is still open.
   let drainDeadline = Published<UInt64?>(nil)
@@ -17,8 +22,15 @@ final class DistributorShared: Sendable {
   let statistics: [Published<DistributorStatistics>]
   private let dispatcherReady: Mutex<[Bool]>
 
-  init(flowTable: FlowTable, workers: Int) throws(SystemError) {
+  init(
+    flowTable: FlowTable, handshake: HandshakeTable, reach: ReachFinder, keys: HandshakeKeys, answersInKernel: Bool,
+    workers: Int
+  ) throws(SystemError) {
     self.flowTable = flowTable
+    self.handshake = handshake
+    self.reach = reach
+    self.keys = Published(keys)
+    self.answersInKernel = answersInKernel
     var wakeUps: [WakeUp] = []
     for _ in 0..<workers { wakeUps.append(try WakeUp()) }
     self.wakeUps = wakeUps

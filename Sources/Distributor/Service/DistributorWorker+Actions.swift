@@ -29,7 +29,8 @@ extension DistributorWorker {
       case .flowEstablished(let id, let flow, let clientInitialSequence, let backEnd, let requestedAt):
         statistics.handoffTime.observe(nanoseconds: core.now &- requestedAt)
         establish(id, flow, clientInitialSequence, backEnd)
-      case .deliver(let range, let backEnd): deliver(range, to: backEnd)
+      case .deliver(let range, let backEnd):
+        if let reach = link(backEnd)?.reach { deliver(range, by: reach) }
       case .abortHandoff(let id, let backEnd):
         link(backEnd)?.dialer.connection?.send(.abortHandoff(id))
       case .returnAssignment(let backEnd): returned.append(BackEndID(backEnd))
@@ -46,7 +47,7 @@ extension DistributorWorker {
   private mutating func transmit() {
     // The local shares the arena's storage and is gone before the arena is written again.
     let (ranges, bytes) = (transmits, core.actions.bytes)
-    let sent = sender.send(ranges.span, of: bytes.span)
+    let sent = delivery.sender.send(ranges.span, of: bytes.span)
     statistics.packetsSent += UInt64(sent)
     statistics.packetsNotSent += UInt64(ranges.count - sent)
   }
@@ -92,7 +93,7 @@ extension DistributorWorker {
   private mutating func handOff(
     _ id: HandoffID, to backEnd: UInt16, _ snapshot: TCPSnapshot, _ request: Range<Int>
   ) {
-    guard let connection = link(backEnd)?.dialer.connection else {
+    guard let link = link(backEnd), link.reach != nil, let connection = link.dialer.connection else {
       core.responder.handoffRefused(id, .serverUnreachable, now: core.now, into: &core.actions)
       return
     }
@@ -111,13 +112,12 @@ extension DistributorWorker {
   private mutating func establish(
     _ id: HandoffID, _ flow: FlowTuple, _ clientInitialSequence: SequenceNumber, _ backEnd: UInt16
   ) {
-    guard let link = link(backEnd) else { return }
+    guard let link = link(backEnd), let reach = link.reach else { return }
     do throws(ForwardingPlaneError) {
       try shared.flowTable.insert(
         flow,
         FlowEntry(
-          action: link.isLocal ? .deliverLocally : .forward(to: link.description.registration.mac),
-          clientISN: clientInitialSequence, handoff: id, backEnd: backEnd, now: core.now))
+          action: reach, clientISN: clientInitialSequence, handoff: id, backEnd: backEnd, now: core.now))
       flows.begin(id, LiveFlow(flow: flow, backEnd: backEnd))
     } catch {
       statistics.flowTableFull += 1
@@ -126,28 +126,22 @@ extension DistributorWorker {
     }
   }
 
-  /// Sends a client's packet to a back-end the way the kernel would have.
-  private mutating func deliver(_ range: Range<Int>, to backEnd: UInt16) {
-    guard let link = link(backEnd) else { return }
+  /// Sends a client's packet to a back-end the way the kernel would have. A packet that the interface does not take is lost
+  /// as on any link: the client repeats it.
+  private mutating func deliver(_ range: Range<Int>, by reach: FlowEntry.Action) {
     statistics.packetsDelivered += 1
     let bytes = core.actions.bytes
-    if link.isLocal {
-      let only = [range]
-      _ = sender.send(only.span, of: bytes.span)
-    } else {
-      // A packet that the interface does not take is lost as on any link: the client repeats it.
-      _ = try? packetSocket.send(bytes.span.extracting(range), to: link.description.registration.mac)
-    }
+    delivery.send(bytes.span.extracting(range), by: reach)
   }
 
   /// A segment that the responder does not know: its flow may have been entered after the packet passed the kernel's
   /// table, or by an earlier process. Only a flow that nobody knows is refused.
   private mutating func forwardOrRefuse(_ range: Range<Int>) {
     let packet = Array(core.actions.bytes[range])
-    if let parsed = try? TCPSegment.parse(packet.span, verifyingChecksums: false) {
+    if let parsed = try? TCPSegment.parse(packet.span, checksums: .ignored) {
       let flow = FlowTuple(client: parsed.segment.source, service: parsed.segment.destination)
       if let entry = shared.flowTable.lookup(flow) {
-        deliver(range, to: entry.backEnd)
+        deliver(range, by: entry.action)
         return
       }
     }

@@ -102,6 +102,9 @@ extension DistributorWorker {
       while backEnds.count <= number { backEnds.append(nil) }
       let endpoint = Endpoint(description.registration.address, description.registration.handoffPort)
       if var link = backEnds[number], link.dialer.endpoint == endpoint, link.description.name == description.name {
+        if link.reach == nil || link.description.registration != description.registration {
+          link.reach = reach(description)
+        }
         link.update(description)
         backEnds[number] = link
       } else {
@@ -114,8 +117,19 @@ extension DistributorWorker {
           dialer: Dialer(
             to: endpoint, as: hello, expecting: .backEnd,
             token: DistributorWorker.firstBackEndToken + UInt64(number), now: core.now),
-          isLocal: description.registration.address == configuration.internalAddress)
+          reach: reach(description))
       }
+    }
+  }
+
+  private func reach(_ description: BackEndDescription) -> FlowEntry.Action? {
+    do {
+      return try shared.reach.find(description.registration)
+    } catch {
+      logger.error(
+        "a back-end gets no connections: packets cannot be forwarded to it",
+        metadata: ["back-end": "\(description.name)", "error": "\(error)"])
+      return nil
     }
   }
 
@@ -125,6 +139,11 @@ extension DistributorWorker {
       logger.info("back-end connected", metadata: ["back-end": "\(peer.name)", "worker": "\(index)"])
       if let known = backEnds[Int(number)]?.instance, known != peer.instance { forgetFlows(of: number) }
       backEnds[Int(number)]?.instance = peer.instance
+      // The way there may be another one than it was.
+      if let description = backEnds[Int(number)]?.description {
+        let reach = reach(description)
+        backEnds[Int(number)]?.reach = reach
+      }
       backEnds[Int(number)]?.lostAt = nil
     case .message(.handoffAccepted(let id)):
       core.responder.handoffAccepted(id, by: number, now: core.now, into: &core.actions)

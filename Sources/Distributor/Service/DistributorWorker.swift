@@ -19,9 +19,8 @@ struct DistributorWorker: ~Copyable {
   let logger: Logger
 
   var epoll: Epoll
-  var queue: NetfilterQueue
-  var sender: RawPacketSender
-  let packetSocket: PacketSocket
+  var source: PacketSource
+  var delivery: Delivery
   var core: PacketCore
 
   let dispatcher: Dialer
@@ -46,24 +45,30 @@ struct DistributorWorker: ~Copyable {
   static let firstBackEndToken: UInt64 = 16
 
   init(
-    _ configuration: DistributorConfiguration, index: Int, shared: DistributorShared, queue: consuming NetfilterQueue,
+    _ configuration: DistributorConfiguration, index: Int, shared: DistributorShared, source: consuming PacketSource,
     packetSocket: consuming PacketSocket, keys: ResponderKeys, logger: Logger
   ) throws(SystemError) {
     let now = MonotonicTime.now()
     let epoll = try Epoll()
     let sender = try RawPacketSender()
+    let tunnelSocket = try DatagramSocket(from: configuration.internalAddress)
+    let checksums = source.checksums
     try epoll.add(shared.wakeUps[index].raw, .read, token: DistributorWorker.wakeToken)
-    try epoll.add(queue.descriptor, .read, token: DistributorWorker.queueToken)
+    try epoll.add(source.descriptor, .read, token: DistributorWorker.queueToken)
     self.configuration = configuration
     self.index = index
     self.shared = shared
     self.logger = logger
     self.epoll = epoll
-    self.queue = queue
-    self.sender = sender
-    self.packetSocket = packetSocket
+    self.source = source
+    delivery = Delivery(
+      sender: sender, packetSocket: packetSocket, tunnelSocket: tunnelSocket, tunnels: shared.reach.tunnels,
+      splits: checksums == .rightOrOpen)
     var limits = ResponderConfiguration(targetKey: TargetHash.key)
     limits.headTimeout = configuration.headTimeout
+    limits.leaveRoom(for: configuration)
+    limits.handshakeInKernel = shared.answersInKernel
+    limits.checksums = checksums
     // Longer than it takes to notice that the dispatcher is dead: such requests are decided locally, not refused.
     limits.decisionTimeout = ControlConnection.silenceLimit + 1_000_000_000
     limits.placementTimeout = limits.decisionTimeout + 2_000_000_000
@@ -91,6 +96,7 @@ struct DistributorWorker: ~Copyable {
       turnLinks()
       perform()
       endFlows()
+      if core.now >= aliveAt { showLife() }
       publishIfDue()
     }
     publish()
@@ -109,12 +115,12 @@ struct DistributorWorker: ~Copyable {
     // A bounded number of batches per turn, so that control connections and timers are served under a flood too.
     for _ in 0..<8 {
       do {
-        let count = try queue.receive(into: &core) { core, packet in
+        let isMore = try source.receive(into: &core) { core, packet in
           core.responder.receive(packet, now: core.now, into: &core.actions)
         }
         perform()
         queueFailures = 0
-        if count < NetfilterQueue.batch { return }
+        if !isMore { return }
       } catch {
         statistics.queueErrors += 1
         queueFailures += 1
@@ -139,7 +145,7 @@ struct DistributorWorker: ~Copyable {
   private func nextDeadline() -> UInt64 {
     var deadline = linkDeadline
     if let responder = core.responder.nextDeadline { deadline = min(deadline, responder) }
-    deadline = min(deadline, flows.nextDeadline)
+    deadline = min(deadline, min(flows.nextDeadline, aliveAt))
     if index == 0 { deadline = min(deadline, sweepAt) }
     if let drain = shared.drainDeadline.read() { deadline = min(deadline, drain) }
     return isUnpublished ? min(deadline, publishAt) : deadline
@@ -148,6 +154,9 @@ struct DistributorWorker: ~Copyable {
   /// The walk through the flow table, and when to take its next step.
   var sweep = FlowSweep()
   var sweepAt: UInt64 = 0
+
+  /// When to tell the kernel again that this worker lives.
+  var aliveAt: UInt64 = 0
 
   /// The earliest time at which a control connection wants to be looked at; set by `turnLinks`.
   var linkDeadline: UInt64 = 0

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 //
-// Forwards packets of handed-off connections to their back-ends, inside the kernel, at tc ingress of a distributor.
-// docs/design/forwarding.md has the picture and the reasons.
+// At tc ingress of a distributor: forwards packets of handed-off connections to their back-ends, answers handshakes, and
+// gives user space what is left. docs/design/forwarding.md and docs/design/handshake.md have the pictures and the reasons.
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
@@ -10,6 +10,7 @@
 #include <linux/ipv6.h>
 #include <linux/pkt_cls.h>
 #include <linux/tcp.h>
+#include <linux/udp.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -17,150 +18,28 @@
 #include <bpf/bpf_helpers.h>
 
 #include "flow_table.h"
+#include "tunnel.h"
 
-// Not LRU: an entry that the kernel evicts under load is a broken connection. A full table refuses the handoff instead.
-struct {
-  __uint(type, BPF_MAP_TYPE_HASH);
-  __uint(map_flags, BPF_F_NO_PREALLOC);
-  __uint(max_entries, HANDOFF_DEFAULT_FLOWS);
-  __type(key, struct handoff_flow_key);
-  __type(value, struct handoff_flow_entry);
-} handoff_flows SEC(".maps");
-
-struct {
-  __uint(type, BPF_MAP_TYPE_HASH);
-  __uint(map_flags, BPF_F_NO_PREALLOC);
-  __uint(max_entries, HANDOFF_MAX_SERVICES);
-  __type(key, struct handoff_service_key);
-  __type(value, __u32);
-} handoff_service SEC(".maps");
-
-struct {
-  __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-  __uint(max_entries, 1);
-  __type(key, __u32);
-  __type(value, struct handoff_counters);
-} handoff_counts SEC(".maps");
-
-struct {
-  __uint(type, BPF_MAP_TYPE_ARRAY);
-  __uint(max_entries, 1);
-  __type(key, __u32);
-  __type(value, struct handoff_state);
-} handoff_state SEC(".maps");
-
-// What the program needs to know of one packet.
-struct packet {
-  struct handoff_flow_key key;
-  // Of the TCP header, host order.
-  __u32 sequence;
-  bool syn, ack, fin, rst;
-};
-
-// TC_ACT_UNSPEC rather than TC_ACT_OK: filters of others at this hook still see the packet.
-enum { PASS = TC_ACT_UNSPEC, DROP = TC_ACT_SHOT };
-
-// Success of the parsing steps; anything else is the packet's outcome.
-enum { GO_ON = HANDOFF_OUTCOMES };
-
-static __always_inline int finish(enum handoff_outcome outcome, int verdict) {
-  __u32 zero = 0;
-  struct handoff_counters *counters = bpf_map_lookup_elem(&handoff_counts, &zero);
-  if (counters && outcome < HANDOFF_OUTCOMES) counters->packets[outcome]++;
-  return verdict;
-}
-
-// Read anew at each use: a copy that the compiler keeps in a 32-bit register is no packet pointer for the verifier.
-static __always_inline void *frame(const struct __sk_buff *skb) {
-  return (void *)(long)*(const volatile __u32 *)&skb->data;
-}
-static __always_inline void *frame_end(const struct __sk_buff *skb) {
-  return (void *)(long)*(const volatile __u32 *)&skb->data_end;
-}
-
-// `size` bytes of the frame from `offset` on, NULL when it is shorter. Earlier pointers into the frame are void afterwards.
-static __always_inline void *header(struct __sk_buff *skb, __u32 offset, __u32 size) {
-  void *start = frame(skb) + offset;
-  if (start + size <= frame_end(skb)) return start;
-  if (bpf_skb_pull_data(skb, offset + size)) return NULL;
-  start = frame(skb) + offset;
-  return start + size <= frame_end(skb) ? start : NULL;
-}
-
-// `offset` is where the TCP header begins, `end` where the IP packet does end, both from the start of the frame.
-static __always_inline int parse_tcp(struct __sk_buff *skb, __u32 offset, __u32 end, struct packet *packet) {
-  if (offset + sizeof(struct tcphdr) > end) return HANDOFF_MALFORMED;
-  struct tcphdr *tcp = header(skb, offset, sizeof(*tcp));
-  if (!tcp) return HANDOFF_MALFORMED;
-  if (tcp->doff < 5 || offset + tcp->doff * 4 > end) return HANDOFF_MALFORMED;
-  packet->key.client_port = tcp->source;
-  packet->key.service_port = tcp->dest;
-  packet->sequence = bpf_ntohl(tcp->seq);
-  packet->syn = tcp->syn;
-  packet->ack = tcp->ack;
-  packet->fin = tcp->fin;
-  packet->rst = tcp->rst;
-  return GO_ON;
-}
-
-static __always_inline int parse_ipv4(struct __sk_buff *skb, struct packet *packet) {
-  struct iphdr *ip = header(skb, ETH_HLEN, sizeof(*ip));
-  if (!ip) return HANDOFF_MALFORMED;
-  if (ip->version != 4 || ip->ihl < 5) return HANDOFF_MALFORMED;
-  if (ip->protocol != IPPROTO_TCP) return HANDOFF_NOT_SERVICE;
-  if (ip->frag_off & bpf_htons(0x3fff)) return HANDOFF_FRAGMENT;  // more fragments, or an offset
-  __u32 total = bpf_ntohs(ip->tot_len);
-  // Segments that the kernel joined beyond 64 KB (gro_ipv4_max_size) carry a total length of 0.
-  if (total == 0 && skb->gso_size) total = skb->len - ETH_HLEN;
-  if (ETH_HLEN + total > skb->len) return HANDOFF_MALFORMED;
-  __builtin_memset(&packet->key, 0, sizeof(packet->key));
-  packet->key.client.words[2] = packet->key.service.words[2] = bpf_htonl(0xffff);
-  packet->key.client.words[3] = ip->saddr;
-  packet->key.service.words[3] = ip->daddr;
-  return parse_tcp(skb, ETH_HLEN + ip->ihl * 4, ETH_HLEN + total, packet);
-}
-
-static __always_inline bool is_extension_header(__u8 next_header) {
-  switch (next_header) {
-    case IPPROTO_HOPOPTS:
-    case IPPROTO_ROUTING:
-    case IPPROTO_FRAGMENT:
-    case IPPROTO_AH:
-    case IPPROTO_DSTOPTS:
-    case IPPROTO_MH: return true;
-    default: return false;
-  }
-}
-
-static __always_inline int parse_ipv6(struct __sk_buff *skb, struct packet *packet) {
-  struct ipv6hdr *ip = header(skb, ETH_HLEN, sizeof(*ip));
-  if (!ip) return HANDOFF_MALFORMED;
-  if (ip->version != 6) return HANDOFF_MALFORMED;
-  if (is_extension_header(ip->nexthdr)) return HANDOFF_EXTENSION_HEADER;
-  if (ip->nexthdr != IPPROTO_TCP) return HANDOFF_NOT_SERVICE;
-  __u32 end = ETH_HLEN + sizeof(*ip) + bpf_ntohs(ip->payload_len);
-  if (end > skb->len) return HANDOFF_MALFORMED;
-  __builtin_memcpy(&packet->key.client, &ip->saddr, sizeof(ip->saddr));
-  __builtin_memcpy(&packet->key.service, &ip->daddr, sizeof(ip->daddr));
-  return parse_tcp(skb, ETH_HLEN + sizeof(*ip), end, packet);
-}
-
-static __always_inline int parse(struct __sk_buff *skb, struct packet *packet) {
-  // Flooded frames for other nodes come by here as well (veth, promiscuous mode): forwarding them would duplicate them.
-  if (skb->pkt_type != PACKET_HOST || skb->vlan_present) return HANDOFF_NOT_SERVICE;
-  struct ethhdr *ethernet = header(skb, 0, sizeof(*ethernet));
-  if (!ethernet) return HANDOFF_MALFORMED;
-  if (ethernet->h_proto == bpf_htons(ETH_P_IP)) return parse_ipv4(skb, packet);
-  if (ethernet->h_proto == bpf_htons(ETH_P_IPV6)) return parse_ipv6(skb, packet);
-  return HANDOFF_NOT_SERVICE;
-}
+// In this order: each uses those before it.
+#include "maps.bpf.h"
+#include "frame.bpf.h"
+#include "icmp.bpf.h"
+#include "packet.bpf.h"
+#include "siphash.bpf.h"
+#include "options.bpf.h"
+#include "cookie.bpf.h"
+#include "answer.bpf.h"
+#include "ring.bpf.h"
+#include "handshake.bpf.h"
+#include "tunnel.bpf.h"
 
 static __always_inline bool is_served(const struct packet *packet) {
   struct handoff_service_key key = {.address = packet->key.service, .port = packet->key.service_port};
   return bpf_map_lookup_elem(&handoff_service, &key) != NULL;
 }
 
-static __always_inline int forward_to_mac(struct __sk_buff *skb, const struct handoff_flow_entry *entry) {
+static __always_inline int forward_to_mac(
+    struct __sk_buff *skb, const struct handoff_flow_entry *entry, enum handoff_outcome outcome) {
   struct ethhdr *old = header(skb, 0, sizeof(*old));
   if (!old) return finish(HANDOFF_REWRITE_FAILED, DROP);
   // From our own address, which the frame was sent to; the TTL stays, as for a bridge.
@@ -168,41 +47,105 @@ static __always_inline int forward_to_mac(struct __sk_buff *skb, const struct ha
   __builtin_memcpy(addresses, entry->mac, ETH_ALEN);
   __builtin_memcpy(addresses + ETH_ALEN, old->h_dest, ETH_ALEN);
   if (bpf_skb_store_bytes(skb, 0, addresses, sizeof(addresses), 0)) return finish(HANDOFF_REWRITE_FAILED, DROP);
-  return finish(HANDOFF_FORWARDED, bpf_redirect(skb->ifindex, 0));
+  return finish(outcome, bpf_redirect(skb->ifindex, 0));
 }
 
-static __always_inline int deliver_locally(struct __sk_buff *skb) {
+static __always_inline int deliver_locally(struct __sk_buff *skb, enum handoff_outcome outcome) {
   __u32 zero = 0;
   const struct handoff_state *state = bpf_map_lookup_elem(&handoff_state, &zero);
   if (state) skb->mark = state->local_mark;
-  return finish(HANDOFF_DELIVERED_LOCALLY, PASS);
+  return finish(outcome, PASS);
+}
+
+// An ICMP error about a packet of the flow's back-end. It says nothing of the client: the entry stays as it is.
+static __always_inline int on_error(struct __sk_buff *skb, const struct packet *packet) {
+  const struct handoff_flow_entry *entry = bpf_map_lookup_elem(&handoff_flows, &packet->key);
+  if (!entry) return finish(HANDOFF_NOT_SERVICE, PASS);
+  switch (entry->action) {
+    case HANDOFF_FORWARD_MAC: return forward_to_mac(skb, entry, HANDOFF_ERROR_FORWARDED);
+    case HANDOFF_FORWARD_TUNNEL: return forward_by_tunnel(skb, packet->ipv4, entry, HANDOFF_ERROR_FORWARDED);
+    default: return deliver_locally(skb, HANDOFF_ERROR_FORWARDED);
+  }
+}
+
+// What netfilter would otherwise give to user space because of its destination, but cannot be told apart by port.
+static __always_inline int unparsed(const struct packet *packet, int outcome) {
+  const struct handoff_handshake *shake = handshake();
+  if (outcome != HANDOFF_FRAGMENT || !shake || !(shake->flags & HANDOFF_USES_RING)) return finish(outcome, PASS);
+  // The node's own TCP would put the fragments together and answer with a reset.
+  struct handoff_service_key key = {.address = packet->key.service};
+  return finish(outcome, bpf_map_lookup_elem(&handoff_service, &key) ? DROP : PASS);
+}
+
+static __always_inline int on_syn(
+    struct __sk_buff *skb, const struct packet *packet, const struct handoff_flow_entry *entry, __u64 now) {
+  const struct handoff_handshake *shake = handshake();
+  if (!shake) return finish(HANDOFF_SYN_NEW, PASS);
+  if (entry && entry->client_isn == packet->sequence) return finish(HANDOFF_SYN_DUPLICATE, DROP);
+  bool answers = shake->flags & HANDOFF_ANSWERS_SYN;
+  const struct handoff_cookie_key *key = cookie_key(shake, now);
+  struct syn syn;
+  int outcome = GO_ON;
+  if (answers || (entry && key)) {
+    outcome = read_syn(skb, packet, &syn);
+    if (outcome == HANDOFF_SYN_MALFORMED) return finish(outcome, DROP);
+  }
+  if (entry && !(entry->flags & HANDOFF_ENDED) && key) {
+    // An undecided checksum can be made on purpose: it must not be a way around the challenge.
+    if (outcome != GO_ON) return finish(HANDOFF_SYN_MALFORMED, DROP);
+    return challenge(skb, packet, &syn, key, now);
+  }
+  if (answers) {
+    if (!key || !is_alive(worker_of(shake, &packet->key), now)) return finish(HANDOFF_SYN_UNATTENDED, DROP);
+    if (shake->flags & HANDOFF_DRAINING) return finish(HANDOFF_SYN_DRAINING, DROP);
+  }
+  // Must be gone before anybody answers: the client's ACK would else be sent to the old back-end.
+  // Another CPU or the loader may be faster; only the one who deletes it counts it as reused.
+  bool deleted = entry && bpf_map_delete_elem(&handoff_flows, &packet->key) == 0;
+  if (!answers || outcome != GO_ON || !key) {
+    return to_user_space(skb, packet, shake, deleted ? HANDOFF_SYN_REUSED : HANDOFF_SYN_NEW, now);
+  }
+  return answer_syn(skb, packet, &syn, shake, key, deleted ? HANDOFF_SYN_REUSED : HANDOFF_SYN_ANSWERED, now);
+}
+
+static __always_inline int on_unknown(struct __sk_buff *skb, const struct packet *packet, __u64 now) {
+  const struct handoff_handshake *shake = handshake();
+  if (shake && shake->flags & HANDOFF_ANSWERS_SYN && completes_handshake(packet, shake, now)) {
+    return finish(HANDOFF_ACK_ABSORBED, CONSUMED);
+  }
+  return to_user_space(skb, packet, shake, HANDOFF_TO_USER_SPACE, now);
 }
 
 SEC("tc")
 int handoff_forward(struct __sk_buff *skb) {
   struct packet packet;
   int parsed = parse(skb, &packet);
-  if (parsed != GO_ON) return finish(parsed, PASS);
+  if (parsed != GO_ON) return unparsed(&packet, parsed);
   if (!is_served(&packet)) return finish(HANDOFF_NOT_SERVICE, PASS);
 
-  struct handoff_flow_entry *entry = bpf_map_lookup_elem(&handoff_flows, &packet.key);
-  if (packet.syn && !packet.ack) {
-    if (!entry) return finish(HANDOFF_SYN_NEW, PASS);
-    if (entry->client_isn == packet.sequence) return finish(HANDOFF_SYN_DUPLICATE, DROP);
-    // Must be gone before user space answers: the client's ACK would else be sent to the old back-end.
-    // Another CPU or the loader may be faster; only the one who deletes it counts it as reused.
-    bool deleted = bpf_map_delete_elem(&handoff_flows, &packet.key) == 0;
-    return finish(deleted ? HANDOFF_SYN_REUSED : HANDOFF_SYN_NEW, PASS);
-  }
-  if (!entry) return finish(HANDOFF_TO_USER_SPACE, PASS);
+  if (packet.error) return on_error(skb, &packet);
 
   __u64 now = bpf_ktime_get_coarse_ns();
+  struct handoff_flow_entry *entry = bpf_map_lookup_elem(&handoff_flows, &packet.key);
+  if (packet.syn && !packet.ack) return on_syn(skb, &packet, entry, now);
+  if (!entry) return on_unknown(skb, &packet, now);
+
+  if (packet.rst && !packet.ack) {
+    const struct handoff_handshake *shake = handshake();
+    if (shake && confirms_challenge(&packet, shake, now)) {
+      if (bpf_map_delete_elem(&handoff_flows, &packet.key)) return finish(HANDOFF_TO_USER_SPACE, DROP);
+      return finish(HANDOFF_CHALLENGE_CONFIRMED, CONSUMED);
+    }
+  }
   __u8 flags = entry->flags | (packet.fin ? HANDOFF_CLIENT_FIN : 0) | (packet.rst ? HANDOFF_CLIENT_RST : 0);
   // Written only when changed: the tick is coarse, and a clean cache line stays shared.
   if (entry->last_seen != now) entry->last_seen = now;
   if (entry->flags != flags) entry->flags = flags;
-  if (entry->action == HANDOFF_FORWARD_MAC) return forward_to_mac(skb, entry);
-  return deliver_locally(skb);
+  switch (entry->action) {
+    case HANDOFF_FORWARD_MAC: return forward_to_mac(skb, entry, HANDOFF_FORWARDED);
+    case HANDOFF_FORWARD_TUNNEL: return forward_by_tunnel(skb, packet.ipv4, entry, HANDOFF_TUNNELLED);
+    default: return deliver_locally(skb, HANDOFF_DELIVERED_LOCALLY);
+  }
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -30,7 +30,7 @@ public struct ClusterNode: Sendable {
       roles += ["-FE", "-fp", "\(cluster.frontPort)", "--serve", "\(service.ipv4)", "--serve", "\(service.ipv6)"]
       roles += cluster.distributorOptions
     }
-    if plan.server != nil { roles += ["-BE", "-bp", "\(cluster.serverPort)"] }
+    if plan.server != nil { roles += ["-BE", "-bp", "\(cluster.serverPort)", "--serve-mode", cluster.serve] }
     if roles.isEmpty { return nil }
     if !plan.isDispatcher { roles += ["-da", "\(dispatcher.ipv4)"] }
     return [program] + roles + [

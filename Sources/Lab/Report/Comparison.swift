@@ -26,6 +26,38 @@ public struct Comparison: Sendable {
     }
 
     var folder: String { "/bench-\(size)" }
+
+    func writePages(of cluster: Cluster) throws(LabError) {
+      let folder = cluster.documentRoot + folder
+      try Folder.create(folder)
+      let body = Array(repeating: UInt8(0x61), count: size)
+      for page in 1...pages {
+        do {
+          try FileAccess.write(body, to: "\(folder)/\(page).bin")
+        } catch {
+          throw LabError("cannot write \(folder): \(error)")
+        }
+      }
+    }
+  }
+
+  /// What stands between clients and web servers.
+  enum System: String, CaseIterable, Sendable {
+    /// Nothing.
+    case direct
+    case haproxy
+    /// This cluster with relays on the server nodes.
+    case relay
+    /// This cluster as it is by default.
+    case handoff
+
+    var front: ClusterPlan.Front {
+      switch self {
+      case .direct: .direct
+      case .haproxy: .haproxy
+      case .relay, .handoff: .handoff
+      }
+    }
   }
 
   public static let workloads = [
@@ -49,6 +81,8 @@ public struct Comparison: Sendable {
     var requestsPerSecond: Double
     /// Microseconds of all processors per request.
     var processorTime: Double
+    /// Of it, what was charged to the agents of the server nodes.
+    var agentTime: Double
     var latencyP50: Double
     var latencyP99: Double
     var errors: Int
@@ -56,10 +90,10 @@ public struct Comparison: Sendable {
 
   /// - Parameter progress: told a line for each measurement.
   public func run(_ progress: (String) -> Void) throws(LabError) -> ComparisonResult {
-    let systems: [ClusterPlan.Front] = [.direct, .haproxy, .handoff]
-    var clusters: [ClusterPlan.Front: Cluster] = [:]
+    let systems = System.allCases
+    var clusters: [System: Cluster] = [:]
     for system in systems { clusters[system] = try start(system) }
-    var samples: [String: [ClusterPlan.Front: [Sample]]] = [:]
+    var samples: [String: [System: [Sample]]] = [:]
     var number = 0
     for round in 0..<rounds {
       for workload in chosen {
@@ -81,24 +115,14 @@ public struct Comparison: Sendable {
     return ComparisonResult(workloads: chosen, samples: samples, handoffLatency: handoffLatency)
   }
 
-  private func start(_ system: ClusterPlan.Front) throws(LabError) -> Cluster {
+  private func start(_ system: System) throws(LabError) -> Cluster {
     var plan = ClusterPlan(
-      front: system, placement: .separate, distributors: 2, servers: Array(repeating: .nginx, count: 4))
+      front: system.front, placement: .separate, distributors: 2, servers: Array(repeating: .nginx, count: 4))
     plan.policy = policy
+    plan.serve = system == .relay ? "repair" : "auto"
     plan.logLevel = "warning"
     let cluster = try Cluster.start(plan, site: Site.generate(seed: 1, pages: 10))
-    for workload in chosen {
-      let folder = cluster.documentRoot + workload.folder
-      try Folder.create(folder)
-      let body = Array(repeating: UInt8(0x61), count: workload.size)
-      for page in 1...workload.pages {
-        do {
-          try FileAccess.write(body, to: "\(folder)/\(page).bin")
-        } catch {
-          throw LabError("cannot write \(folder): \(error)")
-        }
-      }
-    }
+    for workload in chosen { try workload.writePages(of: cluster) }
     return cluster
   }
 
@@ -109,6 +133,7 @@ public struct Comparison: Sendable {
     let requests = Double(max(1, result.requests))
     return Sample(
       requestsPerSecond: requests / max(result.seconds, 0.001), processorTime: used.machine * 1e6 / requests,
+      agentTime: (used.roles["back-end agent"] ?? 0) * 1e6 / requests,
       latencyP50: result.latencyP50, latencyP99: result.latencyP99, errors: result.errors)
   }
 

@@ -5,16 +5,17 @@ import FoundationEssentials
 /// What a comparison found.
 public struct ComparisonResult: Sendable {
   let workloads: [Comparison.Workload]
-  let samples: [String: [ClusterPlan.Front: [Comparison.Sample]]]
+  let samples: [String: [Comparison.System: [Comparison.Sample]]]
   /// Median and 99th percentile of the handoff, in microseconds.
   let handoffLatency: [Double]?
 
-  private static let systems: [ClusterPlan.Front] = [.direct, .haproxy, .handoff]
+  private static let systems = Comparison.System.allCases
 
   /// One system under one workload: medians over the rounds; ratios are medians of the ratios within rounds.
   struct Figure: Codable, Sendable {
     var requestsPerSecond: Double
     var cpuUsPerRequest: Double
+    var agentCPUUsPerRequest: Double
     var latencyUsP50: Double
     var latencyUsP99: Double
     var throughputRatioToDirect: Double
@@ -26,6 +27,7 @@ public struct ComparisonResult: Sendable {
     enum CodingKeys: String, CodingKey {
       case requestsPerSecond = "requests_per_second"
       case cpuUsPerRequest = "cpu_us_per_request"
+      case agentCPUUsPerRequest = "agent_cpu_us_per_request"
       case latencyUsP50 = "latency_us_p50"
       case latencyUsP99 = "latency_us_p99"
       case throughputRatioToDirect = "throughput_ratio_to_direct"
@@ -35,13 +37,14 @@ public struct ComparisonResult: Sendable {
     }
   }
 
-  func figure(_ workload: String, _ system: ClusterPlan.Front) -> Figure? {
+  func figure(_ workload: String, _ system: Comparison.System) -> Figure? {
     guard let own = samples[workload]?[system], let direct = samples[workload]?[.direct] else { return nil }
     let rounds = zip(own, direct)
     let processor = rounds.map { $0.processorTime / $1.processorTime }
     return Figure(
       requestsPerSecond: median(own.map(\.requestsPerSecond)).rounded(),
       cpuUsPerRequest: median(own.map(\.processorTime)).rounded(),
+      agentCPUUsPerRequest: median(own.map(\.agentTime)).rounded(),
       latencyUsP50: median(own.map(\.latencyP50)).rounded(), latencyUsP99: median(own.map(\.latencyP99)).rounded(),
       throughputRatioToDirect: hundredths(median(rounds.map { $0.requestsPerSecond / $1.requestsPerSecond })),
       cpuRatioToDirect: hundredths(median(processor)),
@@ -54,7 +57,7 @@ public struct ComparisonResult: Sendable {
 
   public func table() -> String {
     var lines = [
-      "workload         system    req/s   to direct   CPU us/req   to direct (spread)      p50 us   p99 us  errors"
+      "workload         system    req/s   to direct   CPU us/req  agents   to direct (spread)      p50 us   p99 us  errors"
     ]
     for workload in workloads {
       for system in ComparisonResult.systems {
@@ -63,6 +66,7 @@ public struct ComparisonResult: Sendable {
           [
             workload.name.padded(16), system.rawValue.padded(8), number(figure.requestsPerSecond, 7),
             number(figure.throughputRatioToDirect, 10), number(figure.cpuUsPerRequest, 12),
+            number(figure.agentCPUUsPerRequest, 7),
             number(figure.cpuRatioToDirect, 10), "(\(figure.cpuRatioSpread[0])-\(figure.cpuRatioSpread[1]))".padded(14),
             number(figure.latencyUsP50, 8), number(figure.latencyUsP99, 8), "\(figure.errors)",
           ].joined(separator: " "))

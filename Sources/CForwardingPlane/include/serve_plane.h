@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0 OR GPL-2.0 OR BSD-2-Clause
+//
+// Layout of the serving plane's BPF maps: read by the BPF programs and, through the Swift importer, by their loader. The
+// maps live as long as the agent that made them and are never taken over by another one.
+#pragma once
+#include <linux/types.h>
+
+enum {
+  SERVE_MAX_SERVICES = 1024,
+  // Connections being installed at one moment, for all event loops together.
+  SERVE_MAX_PENDING = 65536,
+  // Connections that a killed predecessor left open.
+  SERVE_MAX_ADOPTED = 1048576,
+  SERVE_MAX_SILENCED = 4096,
+  SERVE_MAX_LOOPS = 64,
+  // Bytes of each event loop's ring: a power of two, a multiple of the page.
+  SERVE_RING_BYTES = 1048576,
+};
+
+// An address on the wire, IPv4 in its IPv4-mapped form, as four words in network order.
+struct serve_address {
+  __u32 words[4];
+};
+
+// A connection as its client sees it; ports in network order. 36 bytes without padding.
+struct serve_key {
+  struct serve_address client;
+  struct serve_address service;
+  __u16 client_port;
+  __u16 service_port;
+};
+
+// What the client dialled.
+struct serve_service_key {
+  struct serve_address address;
+  __u16 port;
+  __u16 zero;
+};
+
+// Where the web server listens if it does not listen at the dialled address. The port in network order.
+struct serve_listener {
+  struct serve_address address;
+  __u16 port;
+  __u16 zero;
+};
+
+enum serve_option {
+  SERVE_WINDOW_SCALE = 1,
+  SERVE_SACK = 2,
+  SERVE_TIMESTAMPS = 4,
+};
+
+// What has become of a pending connection; written by the program.
+enum serve_result {
+  // Its segment has not come by.
+  SERVE_WAITING,
+  // Given to the listener. The connection did not come to be if the entry is still there: the accept queue was full.
+  SERVE_ASSIGNED,
+  // Another connection, or what is left of one, has the 4-tuple.
+  SERVE_TUPLE_BUSY,
+  // Nobody listens.
+  SERVE_NO_LISTENER,
+  // The kernel refused: see `error`.
+  SERVE_REFUSED,
+};
+
+// A connection that waits for its first segment. Sequence numbers and timestamps in host order.
+struct serve_pending {
+  // Given back in the connection's events.
+  __u64 token;
+  __u32 sequence;
+  __u32 acknowledgment;
+  __u32 timestamp_value;
+  __u32 timestamp_echo;
+  __u16 mss;
+  __u8 send_scale;
+  __u8 receive_scale;
+  __u8 options;
+  __u8 loop;
+  __u8 result;
+  __u8 zero;
+  __s32 error;
+  __u32 padding;
+};
+
+// One record of settings.
+struct serve_settings {
+  // Of the agent's network namespace: the tracepoint sees all of the kernel's.
+  __u64 namespace_cookie;
+  // Look untracked connections up in the adopted ones; 0 spares every closing socket a lookup.
+  __u32 adopts;
+  __u32 loops;
+};
+
+enum serve_event_kind {
+  SERVE_ESTABLISHED = 1,
+  SERVE_ENDED = 2,
+};
+
+// What an event loop is told of one of its connections.
+struct serve_event {
+  __u64 token;
+  // Payload that the client sent and the server's TCP took; what the client acknowledged.
+  __u64 bytes_from_client;
+  __u64 bytes_to_client;
+  // Nanoseconds from the establishment to the end.
+  __u64 duration;
+  __u32 kind;
+  // The state before the end (enum of tcp_states.h).
+  __u16 last_state;
+  // sk_err: 0 or why the connection was cut.
+  __u16 error;
+};
+
+// What the tracepoint keeps with a socket.
+struct serve_connection {
+  __u64 token;
+  __u64 since;
+  __u32 loop;
+  __u32 zero;
+};
+
+// Every packet that the ingress program sees ends in exactly one of these.
+enum serve_outcome {
+  // Not TCP over IPv4 or IPv6, tagged, not addressed to this node, a fragment, or to an endpoint that is not served.
+  SERVE_OUT_NOT_SERVICE,
+  SERVE_OUT_MALFORMED,
+  // A SYN; the kernel answers it like that of any node.
+  SERVE_OUT_SYN,
+  // Without payload, or FIN or RST: the kernel's own treatment, whether there is a connection or not.
+  SERVE_OUT_CONTROL,
+  // Payload for a connection of this node.
+  SERVE_OUT_CONNECTION,
+  // Payload without a connection: dropped, so that the kernel does not reset what may be just being installed or moved.
+  SERVE_OUT_NO_CONNECTION,
+  // The segment of a pending connection, by what became of it.
+  SERVE_OUT_ASSIGNED,
+  SERVE_OUT_TUPLE_BUSY,
+  SERVE_OUT_NO_LISTENER,
+  SERVE_OUT_REFUSED,
+  SERVE_OUTCOMES,
+};
+
+// What the tracepoint saw: each established or ended connection is counted once, besides in `events_lost` when its event
+// found the ring full.
+struct serve_counters {
+  __u64 packets[SERVE_OUTCOMES];
+  __u64 established;
+  __u64 ended;
+  __u64 events_lost;
+  // Connections without a record of their own: the kernel had no memory. Their end shows only when the table is compared.
+  __u64 untracked;
+  // Resets of connections that are to end unseen.
+  __u64 silenced;
+};

@@ -1,0 +1,447 @@
+// SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+//
+// Gives handed-off connections to the node's own web server, without a relay: at tc ingress of the node's interface and of
+// `lo`, and at the tracepoint of TCP's state changes. docs/design/direct.md has the picture and the reasons.
+#include <linux/bpf.h>
+#include <linux/if_ether.h>
+#include <linux/if_packet.h>
+#include <linux/in.h>
+#include <linux/ip.h>
+#include <linux/ipv6.h>
+#include <linux/pkt_cls.h>
+#include <linux/tcp.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+#include "serve_plane.h"
+
+// MARK: What is read of the kernel's own structures; the loader finds the places in the running kernel's BTF.
+
+#define KERNEL __attribute__((preserve_access_index))
+
+struct net {
+  __u64 net_cookie;
+} KERNEL;
+typedef struct {
+  struct net *net;
+} possible_net_t;
+// The loader leaves out what follows three underscores; linux/in6.h has the name already.
+struct in6_addr___kernel {
+  union {
+    __be32 u6_addr32[4];
+  } in6_u;
+} KERNEL;
+struct sock_common {
+  __be32 skc_daddr;
+  __be32 skc_rcv_saddr;
+  __be16 skc_dport;
+  unsigned short skc_family;
+  possible_net_t skc_net;
+  struct in6_addr___kernel skc_v6_daddr;
+  struct in6_addr___kernel skc_v6_rcv_saddr;
+} KERNEL;
+struct sock {
+  struct sock_common __sk_common;
+  int sk_err;
+} KERNEL;
+struct inet_sock {
+  __be16 inet_sport;
+} KERNEL;
+struct tcp_sock {
+  __u64 bytes_received;
+  __u64 bytes_acked;
+} KERNEL;
+
+// net/tcp_states.h and socket.h: part of the kernel's ABI (tcp_info, sock_diag).
+enum { STATE_ESTABLISHED = 1, STATE_SYN_RECEIVED = 3, STATE_CLOSE = 7, STATE_LISTEN = 10 };
+enum { FAMILY_IPV4 = 2, FAMILY_IPV6 = 10 };
+
+// net/tcp.h (6.9): must have exactly this size.
+struct bpf_tcp_req_attrs {
+  __u32 rcv_tsval;
+  __u32 rcv_tsecr;
+  __u16 mss;
+  __u8 rcv_wscale;
+  __u8 snd_wscale;
+  __u8 ecn_ok;
+  __u8 wscale_ok;
+  __u8 sack_ok;
+  __u8 tstamp_ok;
+  __u8 usec_ts_ok;
+  __u8 reserved[3];
+};
+extern int bpf_sk_assign_tcp_reqsk(struct __sk_buff *skb, struct sock *sk, struct bpf_tcp_req_attrs *attrs, int size)
+    __ksym;
+
+// MARK: Maps
+
+struct {
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __uint(max_entries, SERVE_MAX_PENDING);
+  __type(key, struct serve_key);
+  __type(value, struct serve_pending);
+} serve_waiting SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __uint(max_entries, SERVE_MAX_SERVICES);
+  __type(key, struct serve_service_key);
+  __type(value, struct serve_listener);
+} serve_services SEC(".maps");
+
+// Connections without a record of their own, as their ends must be told to somebody: value is the token.
+struct {
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __uint(max_entries, SERVE_MAX_ADOPTED);
+  __type(key, struct serve_key);
+  __type(value, struct serve_connection);
+} serve_adopted SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __uint(max_entries, SERVE_MAX_SILENCED);
+  __type(key, struct serve_key);
+  __type(value, __u32);
+} serve_silenced SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_SK_STORAGE);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __type(key, int);
+  __type(value, struct serve_connection);
+} serve_records SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+  __uint(max_entries, 1);
+  __type(key, __u32);
+  __type(value, struct serve_counters);
+} serve_counts SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(max_entries, 1);
+  __type(key, __u32);
+  __type(value, struct serve_settings);
+} serve_settings SEC(".maps");
+
+struct ring {
+  __uint(type, BPF_MAP_TYPE_RINGBUF);
+  __uint(max_entries, SERVE_RING_BYTES);
+};
+
+// One ring for each event loop, so that each reads its own events without a lock.
+struct {
+  __uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+  __uint(max_entries, SERVE_MAX_LOOPS);
+  __type(key, __u32);
+  __array(values, struct ring);
+} serve_rings SEC(".maps");
+
+// MARK: Packets
+
+struct packet {
+  struct serve_key key;
+  __u32 sequence;
+  __u32 acknowledgment;
+  bool is_ipv4, syn, fin, rst, has_payload;
+};
+
+// TC_ACT_UNSPEC rather than TC_ACT_OK: filters of others at this hook still see the packet.
+enum { PASS = TC_ACT_UNSPEC, DROP = TC_ACT_SHOT };
+
+// Success of the parsing steps; anything else is the packet's outcome.
+enum { GO_ON = SERVE_OUTCOMES };
+
+static __always_inline struct serve_counters *counters(void) {
+  __u32 zero = 0;
+  return bpf_map_lookup_elem(&serve_counts, &zero);
+}
+
+static __always_inline int finish(enum serve_outcome outcome, int verdict) {
+  struct serve_counters *counts = counters();
+  if (counts && outcome < SERVE_OUTCOMES) counts->packets[outcome]++;
+  return verdict;
+}
+
+// Read anew at each use: a copy that the compiler keeps in a 32-bit register is no packet pointer for the verifier.
+static __always_inline void *frame(const struct __sk_buff *skb) {
+  return (void *)(long)*(const volatile __u32 *)&skb->data;
+}
+static __always_inline void *frame_end(const struct __sk_buff *skb) {
+  return (void *)(long)*(const volatile __u32 *)&skb->data_end;
+}
+
+// `size` bytes of the frame from `offset` on, NULL when it is shorter. Earlier pointers into the frame are void afterwards.
+static __always_inline void *header(struct __sk_buff *skb, __u32 offset, __u32 size) {
+  void *start = frame(skb) + offset;
+  if (start + size <= frame_end(skb)) return start;
+  if (bpf_skb_pull_data(skb, offset + size)) return NULL;
+  start = frame(skb) + offset;
+  return start + size <= frame_end(skb) ? start : NULL;
+}
+
+// `from_client` tells which end is the client: the sender of incoming packets, the receiver of outgoing ones.
+static __always_inline int parse_tcp(
+    struct __sk_buff *skb, __u32 offset, __u32 end, bool from_client, struct packet *packet) {
+  if (offset + sizeof(struct tcphdr) > end) return SERVE_OUT_MALFORMED;
+  struct tcphdr *tcp = header(skb, offset, sizeof(*tcp));
+  if (!tcp) return SERVE_OUT_MALFORMED;
+  if (tcp->doff < 5 || offset + tcp->doff * 4 > end) return SERVE_OUT_MALFORMED;
+  packet->key.client_port = from_client ? tcp->source : tcp->dest;
+  packet->key.service_port = from_client ? tcp->dest : tcp->source;
+  packet->sequence = bpf_ntohl(tcp->seq);
+  packet->acknowledgment = bpf_ntohl(tcp->ack_seq);
+  packet->syn = tcp->syn;
+  packet->fin = tcp->fin;
+  packet->rst = tcp->rst;
+  packet->has_payload = offset + tcp->doff * 4 < end;
+  return GO_ON;
+}
+
+static __always_inline int parse_ipv4(struct __sk_buff *skb, bool from_client, struct packet *packet) {
+  struct iphdr *ip = header(skb, ETH_HLEN, sizeof(*ip));
+  if (!ip) return SERVE_OUT_MALFORMED;
+  if (ip->version != 4 || ip->ihl < 5) return SERVE_OUT_MALFORMED;
+  if (ip->protocol != IPPROTO_TCP) return SERVE_OUT_NOT_SERVICE;
+  if (ip->frag_off & bpf_htons(0x3fff)) return SERVE_OUT_NOT_SERVICE;  // a fragment: the kernel joins it later
+  __u32 total = bpf_ntohs(ip->tot_len);
+  // Segments that the kernel joined beyond 64 KB (gro_ipv4_max_size) carry a total length of 0.
+  if (total == 0 && skb->gso_size) total = skb->len - ETH_HLEN;
+  if (ETH_HLEN + total > skb->len) return SERVE_OUT_MALFORMED;
+  __builtin_memset(&packet->key, 0, sizeof(packet->key));
+  packet->is_ipv4 = true;
+  packet->key.client.words[2] = packet->key.service.words[2] = bpf_htonl(0xffff);
+  packet->key.client.words[3] = from_client ? ip->saddr : ip->daddr;
+  packet->key.service.words[3] = from_client ? ip->daddr : ip->saddr;
+  return parse_tcp(skb, ETH_HLEN + ip->ihl * 4, ETH_HLEN + total, from_client, packet);
+}
+
+static __always_inline int parse_ipv6(struct __sk_buff *skb, bool from_client, struct packet *packet) {
+  struct ipv6hdr *ip = header(skb, ETH_HLEN, sizeof(*ip));
+  if (!ip) return SERVE_OUT_MALFORMED;
+  if (ip->version != 6) return SERVE_OUT_MALFORMED;
+  if (ip->nexthdr != IPPROTO_TCP) return SERVE_OUT_NOT_SERVICE;
+  __u32 end = ETH_HLEN + sizeof(*ip) + bpf_ntohs(ip->payload_len);
+  // The same for IPv6: a jumbo packet of joined segments has a payload length of 0.
+  if (ip->payload_len == 0 && skb->gso_size) end = skb->len;
+  if (end > skb->len) return SERVE_OUT_MALFORMED;
+  packet->is_ipv4 = false;
+  __builtin_memcpy(&packet->key.client, from_client ? &ip->saddr : &ip->daddr, sizeof(ip->saddr));
+  __builtin_memcpy(&packet->key.service, from_client ? &ip->daddr : &ip->saddr, sizeof(ip->saddr));
+  return parse_tcp(skb, ETH_HLEN + sizeof(*ip), end, from_client, packet);
+}
+
+static __always_inline int parse(struct __sk_buff *skb, bool from_client, struct packet *packet) {
+  if (skb->protocol == bpf_htons(ETH_P_IP)) return parse_ipv4(skb, from_client, packet);
+  if (skb->protocol == bpf_htons(ETH_P_IPV6)) return parse_ipv6(skb, from_client, packet);
+  return SERVE_OUT_NOT_SERVICE;
+}
+
+// A socket that packets from the client to this endpoint would find: of any state, a listener as the last resort.
+static __always_inline struct bpf_sock *lookup(
+    struct __sk_buff *skb, const struct packet *packet, const struct serve_address *address, __u16 port) {
+  struct bpf_sock_tuple tuple;
+  if (packet->is_ipv4) {
+    tuple.ipv4.saddr = packet->key.client.words[3];
+    tuple.ipv4.daddr = address->words[3];
+    tuple.ipv4.sport = packet->key.client_port;
+    tuple.ipv4.dport = port;
+    return bpf_skc_lookup_tcp(skb, &tuple, sizeof(tuple.ipv4), BPF_F_CURRENT_NETNS, 0);
+  }
+  __builtin_memcpy(tuple.ipv6.saddr, packet->key.client.words, sizeof(tuple.ipv6.saddr));
+  __builtin_memcpy(tuple.ipv6.daddr, address->words, sizeof(tuple.ipv6.daddr));
+  tuple.ipv6.sport = packet->key.client_port;
+  tuple.ipv6.dport = port;
+  return bpf_skc_lookup_tcp(skb, &tuple, sizeof(tuple.ipv6), BPF_F_CURRENT_NETNS, 0);
+}
+
+static __always_inline int refuse(struct serve_pending *pending, enum serve_result result, enum serve_outcome outcome) {
+  pending->result = result;
+  return finish(outcome, DROP);
+}
+
+// Makes the listener take this segment as the last one of a handshake that a SYN cookie has begun.
+static __always_inline int assign(struct __sk_buff *skb, struct serve_pending *pending, struct bpf_sock *socket) {
+  struct sock *listener = (struct sock *)bpf_skc_to_tcp_sock(socket);
+  int code = -22;
+  if (listener) {
+    struct bpf_tcp_req_attrs attributes = {
+        .rcv_tsval = pending->timestamp_value,
+        .rcv_tsecr = pending->timestamp_echo,
+        .mss = pending->mss,
+        .rcv_wscale = pending->receive_scale,
+        .snd_wscale = pending->send_scale,
+        .wscale_ok = !!(pending->options & SERVE_WINDOW_SCALE),
+        .sack_ok = !!(pending->options & SERVE_SACK),
+        .tstamp_ok = !!(pending->options & SERVE_TIMESTAMPS),
+    };
+    code = bpf_sk_assign_tcp_reqsk(skb, listener, &attributes, sizeof(attributes));
+  }
+  bpf_sk_release(socket);
+  if (code) {
+    pending->error = code;
+    return refuse(pending, SERVE_REFUSED, SERVE_OUT_REFUSED);
+  }
+  pending->result = SERVE_ASSIGNED;
+  return finish(SERVE_OUT_ASSIGNED, PASS);
+}
+
+static __always_inline int install(
+    struct __sk_buff *skb, const struct packet *packet, const struct serve_listener *server,
+    struct serve_pending *pending) {
+  struct bpf_sock *socket = lookup(skb, packet, &packet->key.service, packet->key.service_port);
+  if (socket) {
+    if (socket->state != STATE_LISTEN) {
+      bpf_sk_release(socket);
+      return refuse(pending, SERVE_TUPLE_BUSY, SERVE_OUT_TUPLE_BUSY);
+    }
+    if (server->port == packet->key.service_port) return assign(skb, pending, socket);
+    // Somebody else's listener at the served port.
+    bpf_sk_release(socket);
+  }
+  socket = lookup(skb, packet, &packet->key.service, server->port);
+  // A server that listens on the loopback address alone: the connection has the served address all the same.
+  if (!socket) socket = lookup(skb, packet, &server->address, server->port);
+  if (!socket) return refuse(pending, SERVE_NO_LISTENER, SERVE_OUT_NO_LISTENER);
+  if (socket->state != STATE_LISTEN) {
+    bpf_sk_release(socket);
+    return refuse(pending, SERVE_NO_LISTENER, SERVE_OUT_NO_LISTENER);
+  }
+  return assign(skb, pending, socket);
+}
+
+SEC("tc")
+int handoff_serve(struct __sk_buff *skb) {
+  struct packet packet;
+  // Flooded frames for other nodes come by here as well (veth, promiscuous mode).
+  if (skb->pkt_type != PACKET_HOST || skb->vlan_present) return finish(SERVE_OUT_NOT_SERVICE, PASS);
+  int parsed = parse(skb, true, &packet);
+  if (parsed != GO_ON) return finish(parsed, PASS);
+  struct serve_service_key service = {.address = packet.key.service, .port = packet.key.service_port};
+  const struct serve_listener *server = bpf_map_lookup_elem(&serve_services, &service);
+  if (!server) return finish(SERVE_OUT_NOT_SERVICE, PASS);
+  if (packet.syn) return finish(SERVE_OUT_SYN, PASS);
+
+  // Only what the agent itself put on `lo` (always interface 1) installs: nobody outside can.
+  if (skb->ifindex == 1) {
+    struct serve_pending *pending = bpf_map_lookup_elem(&serve_waiting, &packet.key);
+    if (pending && pending->sequence == packet.sequence && pending->acknowledgment == packet.acknowledgment)
+      return install(skb, &packet, server, pending);
+  }
+  if (!packet.has_payload || packet.fin || packet.rst) return finish(SERVE_OUT_CONTROL, PASS);
+  struct bpf_sock *socket = lookup(skb, &packet, &packet.key.service, packet.key.service_port);
+  bool exists = socket && socket->state != STATE_LISTEN;
+  if (socket) bpf_sk_release(socket);
+  return exists ? finish(SERVE_OUT_CONNECTION, PASS) : finish(SERVE_OUT_NO_CONNECTION, DROP);
+}
+
+// At egress, and only while a connection is being removed that its client must not see end.
+SEC("tc")
+int handoff_silence(struct __sk_buff *skb) {
+  struct packet packet;
+  if (parse(skb, false, &packet) != GO_ON || !packet.rst) return PASS;
+  if (!bpf_map_lookup_elem(&serve_silenced, &packet.key)) return PASS;
+  struct serve_counters *counts = counters();
+  if (counts) counts->silenced++;
+  return DROP;
+}
+
+// MARK: Connections
+
+static __always_inline bool connection_key(const struct sock *sk, struct serve_key *key) {
+  __builtin_memset(key, 0, sizeof(*key));
+  if (sk->__sk_common.skc_family == FAMILY_IPV4) {
+    key->client.words[2] = key->service.words[2] = bpf_htonl(0xffff);
+    key->client.words[3] = sk->__sk_common.skc_daddr;
+    key->service.words[3] = sk->__sk_common.skc_rcv_saddr;
+  } else if (sk->__sk_common.skc_family == FAMILY_IPV6) {
+    // A listener for both families: its IPv4 connections have mapped addresses here.
+    BPF_CORE_READ_INTO(&key->client, sk, __sk_common.skc_v6_daddr);
+    BPF_CORE_READ_INTO(&key->service, sk, __sk_common.skc_v6_rcv_saddr);
+  } else {
+    return false;
+  }
+  key->client_port = sk->__sk_common.skc_dport;
+  // Not skc_num: a socket that closes has given its port back by then (`tcp_set_state`).
+  BPF_CORE_READ_INTO(&key->service_port, (struct inet_sock *)sk, inet_sport);
+  return true;
+}
+
+static __always_inline void tell(__u32 loop, const struct serve_event *event, __u64 flags) {
+  void *ring = bpf_map_lookup_elem(&serve_rings, &loop);
+  if (ring && bpf_ringbuf_output(ring, (void *)event, sizeof(*event), flags) == 0) return;
+  struct serve_counters *counts = counters();
+  if (counts) counts->events_lost++;
+}
+
+static __always_inline void established(struct sock *sk) {
+  struct serve_key key;
+  if (!connection_key(sk, &key)) return;
+  struct serve_pending *pending = bpf_map_lookup_elem(&serve_waiting, &key);
+  // Another namespace may have a connection of the same 4-tuple; and until it is assigned, it is not ours.
+  if (!pending || pending->result != SERVE_ASSIGNED) return;
+  struct serve_event event = {.kind = SERVE_ESTABLISHED, .token = pending->token};
+  struct serve_connection record = {
+      .token = pending->token, .since = bpf_ktime_get_ns(), .loop = pending->loop};
+  bpf_map_delete_elem(&serve_waiting, &key);
+  struct serve_counters *counts = counters();
+  if (counts) counts->established++;
+  if (!bpf_sk_storage_get(&serve_records, sk, &record, BPF_SK_STORAGE_GET_F_CREATE) && counts) counts->untracked++;
+  // The loop looks for it after injecting; no need to wake it.
+  tell(record.loop, &event, BPF_RB_NO_WAKEUP);
+}
+
+static __always_inline void ended(struct sock *sk, const struct serve_connection *record, int last_state) {
+  struct tcp_sock *tcp = (struct tcp_sock *)bpf_skc_to_tcp_sock(sk);
+  struct serve_event event = {.kind = SERVE_ENDED, .token = record->token, .last_state = last_state};
+  event.error = sk->sk_err;
+  event.duration = bpf_ktime_get_ns() - record->since;
+  if (tcp) {
+    event.bytes_from_client = tcp->bytes_received;
+    event.bytes_to_client = tcp->bytes_acked;
+  }
+  struct serve_counters *counts = counters();
+  if (counts) counts->ended++;
+  tell(record->loop, &event, 0);
+}
+
+SEC("tp_btf/inet_sock_set_state")
+int handoff_states(__u64 *arguments) {
+  struct sock *sk = (struct sock *)arguments[0];
+  int old_state = (int)arguments[1], new_state = (int)arguments[2];
+  bool opens = new_state == STATE_ESTABLISHED && old_state == STATE_SYN_RECEIVED;
+  bool ends = new_state == STATE_CLOSE && old_state != STATE_CLOSE && old_state != STATE_LISTEN;
+  if (!opens && !ends) return 0;
+  __u32 zero = 0;
+  const struct serve_settings *settings = bpf_map_lookup_elem(&serve_settings, &zero);
+  if (!settings || sk->__sk_common.skc_net.net->net_cookie != settings->namespace_cookie) return 0;
+  if (opens) {
+    established(sk);
+    return 0;
+  }
+  struct serve_connection *record = bpf_sk_storage_get(&serve_records, sk, NULL, 0);
+  if (record) {
+    ended(sk, record, old_state);
+    bpf_sk_storage_delete(&serve_records, sk);
+    return 0;
+  }
+  if (!settings->adopts) return 0;
+  struct serve_key key;
+  if (!connection_key(sk, &key)) return 0;
+  record = bpf_map_lookup_elem(&serve_adopted, &key);
+  if (!record) return 0;
+  ended(sk, record, old_state);
+  bpf_map_delete_elem(&serve_adopted, &key);
+  return 0;
+}
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";

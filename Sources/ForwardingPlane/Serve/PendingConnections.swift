@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CForwardingPlane
+import Clibbpf
+import Glibc
+public import Handoff
+public import LinuxKernel
+public import Wire
+
+/// What became of the segment of a pending connection.
+public enum PendingResult: Hashable, Sendable {
+  /// Not seen yet.
+  case waiting
+  /// Given to the listener. As long as the entry is there, no connection came of it: the accept queue was full.
+  case assigned
+  /// The 4-tuple is in use on this node.
+  case tupleBusy
+  case noListener
+  /// The kernel refused the assignment with this errno.
+  case refused(Int32)
+}
+
+/// Connections that wait for their first segment. Any thread may call; each call is one system call.
+public struct PendingConnections: Sendable {
+  let map: SharedDescriptor
+
+  public enum Mode: Sendable {
+    case new
+    /// Only where the entry is still there: otherwise the connection stands already.
+    case again
+  }
+
+  /// Makes the kernel take the segment at `sequence` as the beginning of this connection.
+  ///
+  /// - Parameters:
+  ///   - sequence: of the segment; the client's ISN becomes one less.
+  ///   - token: given back in the connection's events.
+  /// - Throws: ENOENT for `.again` when the entry is gone, E2BIG when the map is full, ENOMEM.
+  public func insert(
+    _ snapshot: TCPSnapshot, sequence: SequenceNumber, token: UInt64, loop: Int, _ mode: Mode
+  ) throws(SystemError) {
+    var key = serve_key(snapshot.flow)
+    var value = serve_pending()
+    value.token = token
+    value.sequence = sequence.rawValue
+    value.acknowledgment = snapshot.sendNext.rawValue
+    value.mss = snapshot.maximumSegmentSize
+    value.loop = UInt8(truncatingIfNeeded: loop)
+    if let scale = snapshot.windowScale {
+      value.options |= UInt8(SERVE_WINDOW_SCALE.rawValue)
+      value.send_scale = scale.send
+      value.receive_scale = scale.receive
+    }
+    if snapshot.sackPermitted { value.options |= UInt8(SERVE_SACK.rawValue) }
+    if let timestamps = snapshot.timestamps {
+      value.options |= UInt8(SERVE_TIMESTAMPS.rawValue)
+      value.timestamp_value = timestamps.recent
+      value.timestamp_echo = timestamps.nextValue
+    }
+    let flags = mode == .new ? BPF_ANY : BPF_EXIST
+    _ = try LibBPF.call("bpf_map_update_elem") { unsafe bpf_map_update_elem(map.raw, &key, &value, UInt64(flags)) }
+  }
+
+  /// Nil when there is no entry: the connection stands, or was never there.
+  public func result(of flow: FlowTuple) -> PendingResult? {
+    var key = serve_key(flow)
+    var value = serve_pending()
+    guard unsafe bpf_map_lookup_elem(map.raw, &key, &value) == 0 else { return nil }
+    switch UInt32(value.result) {
+    case SERVE_ASSIGNED.rawValue: return .assigned
+    case SERVE_TUPLE_BUSY.rawValue: return .tupleBusy
+    case SERVE_NO_LISTENER.rawValue: return .noListener
+    case SERVE_REFUSED.rawValue: return .refused(-value.error)
+    default: return .waiting
+    }
+  }
+
+  /// Returns whether the entry was still there. A segment that the kernel is just processing may have seen it before:
+  /// whoever must know waits for `KernelBarrier.wait` and looks for the connection.
+  public func remove(_ flow: FlowTuple) -> Bool {
+    var key = serve_key(flow)
+    return unsafe bpf_map_delete_elem(map.raw, &key) == 0
+  }
+}
+
+extension serve_address {
+  init(_ address: IPAddress) {
+    self.init(words: handoff_address(address).words)
+  }
+}
+
+extension serve_service_key {
+  init(_ service: Endpoint) {
+    self.init(address: serve_address(service.address), port: service.port.bigEndian, zero: 0)
+  }
+
+  var endpoint: Endpoint { Endpoint(handoff_address(words: address.words).address, UInt16(bigEndian: port)) }
+}
+
+extension serve_key {
+  init(_ flow: FlowTuple) {
+    self.init(
+      client: serve_address(flow.client.address), service: serve_address(flow.service.address),
+      client_port: flow.client.port.bigEndian, service_port: flow.service.port.bigEndian)
+  }
+}
