@@ -6,6 +6,7 @@
 # make check    format, lint, bans, build with warnings as errors
 # make bench    this cluster, HAProxy and no balancer side by side (see `lab compare --help`)
 # make bench-dispatcher   decisions per second, in process and over the wire
+# make random-events      properties of the dispatcher under ten million random events per policy
 # make simulate TRACES='file ...'   the papers' experiments in virtual time, with plots
 # make clean    remove what was built and what a killed lab left
 
@@ -16,10 +17,11 @@ SHELL := /bin/bash
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=PATH,HOME,HANDOFF_BIN)
 RELEASE := -c release
 BIN := $(CURDIR)/.build/release
+TRACES ?= $(wildcard ../shared/traces/*.tsv ../shared/traces/*.xz)
 TESTS := $(SUDO) env HANDOFF_BIN=$(BIN) Scripts/run-tests
 SOURCES := $(shell git ls-files '*.swift' 2> /dev/null)
 
-.PHONY: run test check bench bench-dispatcher simulate build release packages format clean
+.PHONY: run test check bench bench-dispatcher random-events simulate build release packages format clean
 
 run: packages release
 	$(SUDO) $(BIN)/lab run $(if $(TRACE),--trace $(TRACE)) $(ARGS)
@@ -43,6 +45,10 @@ bench: packages release
 bench-dispatcher: packages
 	swift build --package-path Bench -c release --product bench-decisions
 	Bench/bench-dispatcher Bench/.build/release/bench-decisions $(ARGS)
+
+# Ten million random events per policy on the policy core.
+random-events: packages
+	HANDOFF_RANDOM_EVENTS=$${HANDOFF_RANDOM_EVENTS:-10000000} swift test --package-path Bench -c release --filter RandomEventTests
 
 simulate: packages
 	swift run --package-path Bench -c release simulate --output .build/simulate $(ARGS) $(TRACES)

@@ -39,6 +39,13 @@ let package = Package(
         .product(name: "Wire", package: "handoff"),
       ], swiftSettings: strict),
     .executableTarget(name: "Simulate", dependencies: ["Simulator"], swiftSettings: strict),
+    // The walks of the main package's unit tests, for millions of events in the release build.
+    .testTarget(
+      name: "RandomEventTests",
+      dependencies: [
+        .product(name: "DispatcherCore", package: "handoff"), .product(name: "ControlProtocol", package: "handoff"),
+        .product(name: "Rules", package: "handoff"), .product(name: "Wire", package: "handoff"),
+      ], swiftSettings: strict),
     .target(
       name: "Load",
       dependencies: [
@@ -54,7 +61,8 @@ let package = Package(
       ], swiftSettings: strict),
     .testTarget(
       name: "SimulatorTests",
-      dependencies: ["Simulator", .product(name: "DispatcherCore", package: "handoff")], swiftSettings: strict),
+      dependencies: ["Simulator", .product(name: "DispatcherCore", package: "handoff")], exclude: ["Golden"],
+      swiftSettings: strict),
   ],
   swiftLanguageModes: [.v6]
 )

@@ -9,7 +9,7 @@ import Wire
 struct ClusterControl: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "clusterctl", abstract: "Asks the nodes of a cluster through their admin servers.",
-    subcommands: [Status.self, Metrics.self, Why.self, Top.self])
+    subcommands: [Status.self, Metrics.self, Why.self, Top.self, Calibrate.self])
 }
 
 /// `clusterctl status`: one line per role of each node.

@@ -70,6 +70,8 @@ enum PolicyWord: String, CaseIterable, Sendable {
   case lardr
   /// Extended LARD, for persistent connections.
   case elard
+  /// LARD with replication in an order of each target's own.
+  case alard
 }
 
 struct BackEndSettings: Sendable, Hashable {

@@ -71,6 +71,7 @@ extension PolicyWord {
     case .lard: .lard
     case .lardr: .replicatedLARD
     case .elard: .extendedLARD
+    case .alard: .anchoredLARD
     }
   }
 }

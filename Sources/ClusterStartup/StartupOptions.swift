@@ -69,7 +69,7 @@ struct StartupOptions: ParsableArguments {
   var admin: String?
 
   @Option(
-    help: ArgumentHelp("wrr, lc, hash, bounded, lard, lardr or elard (default: lard).", valueName: "policy"))
+    help: ArgumentHelp("wrr, lc, hash, bounded, lard, lardr, elard or alard (default: lard).", valueName: "policy"))
   var policy: String?
 
   @Option(help: ArgumentHelp("Connections below which a back-end counts as idle (default: 25).", valueName: "load"))

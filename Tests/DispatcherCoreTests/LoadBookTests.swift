@@ -106,7 +106,24 @@ struct LoadBookTests {
     cluster.now += 1
     cluster.lose(3)
     cluster.send(.registerBackEnd(newcomer, name: "late", instance: 1, ModelCluster.registration(1)))
-    #expect(cluster.state.view.backEnds[9].name == "late" && cluster.state.view.backEnds[9].state == .up)
+    #expect(cluster.state.view.backEnds[9].name == "late" && cluster.state.view.backEnds[9].state == .down)
+    cluster.send(.report(newcomer, LoadReport(ended: 0, active: 0, state: .up)))
+    #expect(cluster.state.view.backEnds[9].state == .up)
+  }
+
+  @Test("a restarted dispatcher assigns nothing to a node before it knows the node's load, which is right at once then")
+  func firstReport() {
+    var cluster = ModelCluster.with(Policy(.lard), nodes: 0)
+    let peer = PeerID(5)
+    cluster.send(.registerBackEnd(peer, name: "busy", instance: 1, ModelCluster.registration(0)))
+    #expect(cluster.request(target: 1) == .noBackEnd)
+    cluster.send(.report(peer, LoadReport(ended: 0, active: 33, state: .up)))
+    #expect(cluster.state.loads.total == 33)
+    #expect(cluster.request(target: 1) == .assigned(BackEndID(0)))
+    #expect(cluster.state.loads.total == 34)
+    // The connection arrives, and one ends.
+    cluster.send(.report(peer, LoadReport(ended: 1, active: 33, state: .up)))
+    #expect(cluster.state.loads.total == 33 && cluster.state.loads.inFlight(0) == 0)
   }
 
   @Test("admission limit", arguments: [(1, 130), (2, 89), (4, 219), (8, 479), (16, 999)])

@@ -51,6 +51,7 @@ struct ModelCluster: ~Copyable {
   let distributor = PeerID(1_000_000)
   private var nextPeer: UInt64 = 0
   private var nextRequest: UInt64 = 0
+  var nextRequestID: UInt64 { nextRequest + 1 }
 
   init(_ parameters: DispatcherParameters) { state = DispatcherState(parameters) }
 

@@ -3,12 +3,14 @@
 import ControlProtocol
 import DispatcherCore
 import Foundation
+import Rules
 import Testing
 
-/// Random clusters under random events. `HANDOFF_RANDOM_EVENTS` sets how many per policy.
+/// Random clusters under random events. `HANDOFF_RANDOM_EVENTS` sets how many per policy; `make random-events` runs ten
+/// million of each in the release build.
 @Suite("Random events")
 struct RandomEventTests {
-  static let events = ProcessInfo.processInfo.environment["HANDOFF_RANDOM_EVENTS"].flatMap { Int($0) } ?? 1_000_000
+  static let events = ProcessInfo.processInfo.environment["HANDOFF_RANDOM_EVENTS"].flatMap { Int($0) } ?? 60_000
 
   /// Drives a cluster by one random event and keeps the model in step with the answers.
   struct Walk: ~Copyable {
@@ -18,15 +20,21 @@ struct RandomEventTests {
     var digest: UInt64 = 0
     var failure: String?
     private var checks = 0
+    /// Requests for the pool of even nodes that have no answer yet.
+    private var pooled: Set<UInt64> = []
 
     init(_ policy: Policy, seed: UInt64) {
       var parameters = DispatcherParameters(policy: policy, tableCapacity: 500, queueCapacity: 50)
       parameters.slowStart = 2_000_000_000
       parameters.queueDeadline = 50_000_000
+      parameters.affinityCapacity = 64
       parameters.assignmentLifetime = 1_000_000_000_000_000
       cluster = ModelCluster(parameters)
       generator = SeededGenerator(seed: seed)
-      for index in 0..<8 { cluster.addNode(weight: index == 7 ? 250 : 100, hardMaximum: index == 6 ? 40 : 200) }
+      for index in 0..<8 {
+        cluster.addNode(
+          weight: index == 7 ? 250 : 100, hardMaximum: index == 6 ? 40 : 200, pools: index % 2 == 0 ? ["even"] : [])
+      }
       cluster.actions.removeAll(keepingCapacity: true)
     }
 
@@ -39,7 +47,9 @@ struct RandomEventTests {
         // Skewed targets: a few hot ones, many cold ones.
         let target = UInt64(generator.pick(generator.pick(3) == 0 ? 5000 : 20))
         if generator.pick(50) == 0 { excluded = BackEndID(UInt16(generator.pick(10))) }
-        _ = cluster.request(target: target, excluded: excluded)
+        let route = self.route()
+        if route.pool != .every { pooled.insert(cluster.nextRequestID) }
+        _ = cluster.request(target: target, route: route, excluded: excluded)
       case 470..<930:
         // Arrivals and ends at a node, then its report.
         let arrived = UInt32(generator.pick(Int(cluster.nodes[index].arriving) + 1))
@@ -68,6 +78,16 @@ struct RandomEventTests {
       check(excluded)
     }
 
+    /// Most requests meet no rule; some stick, some have a pool, some both.
+    private mutating func route() -> Route {
+      let pool = generator.pick(12) == 0 ? PoolID("even") : .every
+      guard generator.pick(8) == 0 else { return Route(pool: pool) }
+      let key = SeededGenerator.mix(UInt64(generator.pick(200)))
+      return Route(
+        pool: pool,
+        affinity: Affinity(key: key, seed: generator.pick(2) == 0 ? 0 : 77, lifetime: 1 + UInt32(generator.pick(3))))
+    }
+
     private mutating func up(_ index: Int) {
       cluster.nodes[index].state = .up
       cluster.report(index)
@@ -75,10 +95,12 @@ struct RandomEventTests {
 
     private mutating func check(_ excluded: BackEndID?) {
       if cluster.state.table.count > cluster.state.table.capacity { failure = "table above its bound" }
+      if cluster.state.affinities.count > cluster.state.affinities.capacity { failure = "ties above their bound" }
       defer { cluster.actions.removeAll(keepingCapacity: true) }
       for action in cluster.actions {
         guard case .answer(_, let decision) = action else { continue }
         digest = SeededGenerator.mix(digest ^ decision.id)
+        let isPooled = pooled.remove(decision.id) != nil
         guard case .assigned(let id) = decision.outcome else { continue }
         digest = SeededGenerator.mix(digest ^ UInt64(id.rawValue))
         let index = Int(id.rawValue)
@@ -88,6 +110,7 @@ struct RandomEventTests {
         }
         if !cluster.nodes[index].isConnected { failure = "assigned to a dead node" }
         if cluster.nodes[index].state != .up { failure = "assigned to a \(cluster.nodes[index].state) node" }
+        if isPooled, index % 2 != 0 { failure = "assigned to node \(index), which is not in the pool" }
         if id == excluded { failure = "assigned to the excluded node" }
         cluster.nodes[index].arriving += 1
         let load = cluster.nodes[index].arriving + cluster.nodes[index].active
@@ -136,13 +159,14 @@ struct RandomEventTests {
     let counters = walk.cluster.state.counters
     #expect(counters.assignedTotal > UInt64(RandomEventTests.events / 20), "the walk must do something: \(counters)")
     #expect(counters.noBackEnd > 0 || counters.overloadedByDeadline > 0)
+    #expect(counters[.sticky] > UInt64(RandomEventTests.events / 200), "ties must hold now and then: \(counters)")
   }
 
   @Test("the same events give the same decisions", arguments: PolicyName.allCases)
   func determinism(_ name: PolicyName) {
     var first = Walk(Policy(name), seed: 5)
     var second = Walk(Policy(name), seed: 5)
-    for _ in 0..<20_000 {
+    for _ in 0..<10_000 {
       first.step()
       second.step()
     }
@@ -156,7 +180,7 @@ struct RandomEventTests {
     var generator = SeededGenerator(seed: seed)
     var cluster = ModelCluster.with(Policy(name), nodes: 4, admission: .thresholds)
     var highest: UInt32 = 0
-    for step in 0..<60_000 {
+    for step in 0..<30_000 {
       let phase = (step / 5000) % 2
       let chosen = cluster.connect(target: UInt64(phase == 0 ? generator.pick(3) : generator.pick(300)))
       let loads = cluster.nodes.map(\.active)

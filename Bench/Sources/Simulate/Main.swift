@@ -31,7 +31,8 @@ struct Main {
 
 /// The command line.
 struct Options {
-  var cacheMegabytes = 4
+  /// Nil: a 32nd of each trace's footprint, as with the IBM trace and the caches of the ASPLOS 1998 paper.
+  var cacheMegabytes: Int?
   var nodes = [1, 2, 4, 8, 12, 16]
   var output: String?
   var traces: [String] = []

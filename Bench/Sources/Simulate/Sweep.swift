@@ -6,35 +6,40 @@ import Simulator
 
 /// All policies on one workload, for each number of nodes.
 struct Sweep {
+  static let boundedFactors: [UInt64] = [110, 125, 150, 200]
   static let distributions: [Distribution] =
     PolicyName.allCases.filter { $0 != .boundedLoadHash }.map { .dispatcher($0) }
-    + [110, 125, 150, 200].map { .boundedHash(factorPercent: $0) } + [.globalCache, .globalMemory]
+    + boundedFactors.map { .boundedHash(factorPercent: $0) } + [.globalCache, .globalMemory]
 
   let workload: Workload
   let nodes: [Int]
+  let cacheBytes: Int
   /// By distribution, then by position in `nodes`.
   private(set) var results: [[SimulationResult]] = []
-  /// The same at the largest number of nodes, one of which fails and comes back.
-  private(set) var failing: [SimulationResult] = []
+  let hardships: Hardships
+  let persistence: PersistenceRuns
 
   init(_ workload: Workload, _ options: Options) {
     self.workload = workload
     nodes = options.nodes
+    let cache = options.cacheMegabytes.map { $0 << 20 } ?? max(1 << 16, workload.footprint / 32)
+    cacheBytes = cache
     for distribution in Sweep.distributions {
-      var row: [SimulationResult] = []
-      for count in options.nodes { row.append(Sweep.run(workload, distribution, count, options, failing: nil)) }
-      results.append(row)
-      failing.append(Sweep.run(workload, distribution, options.nodes.max() ?? 8, options, failing: 0))
+      results.append(
+        options.nodes.map { nodes in Sweep.run(workload, distribution, nodes, cache) { _ in } })
     }
+    hardships = Hardships(workload, nodes: options.nodes.max() ?? 16, cacheBytes: cache)
+    persistence = PersistenceRuns(workload, nodes: min(8, options.nodes.max() ?? 8), cacheBytes: cache)
   }
 
-  private static func run(
-    _ workload: Workload, _ distribution: Distribution, _ nodes: Int, _ options: Options, failing: Int?
+  static func run(
+    _ workload: Workload, _ distribution: Distribution, _ nodes: Int, _ cacheBytes: Int,
+    _ change: (inout ClusterSimulation.Parameters) -> Void
   ) -> SimulationResult {
     var parameters = ClusterSimulation.Parameters()
     parameters.nodes = nodes
-    parameters.cacheBytes = options.cacheMegabytes << 20
-    parameters.failingNode = failing
+    parameters.cacheBytes = cacheBytes
+    change(&parameters)
     var simulation = ClusterSimulation(workload, distribution, parameters)
     return simulation.run()
   }
@@ -42,19 +47,23 @@ struct Sweep {
   func printTable() {
     print(
       "\(workload.name): \(workload.requests.count) requests, \(workload.sizes.count) targets, "
-        + "\(workload.footprint >> 20) MB")
+        + String(
+          format: "%.1f MB, cache of a node %.2f MB (footprint / %.0f)", Double(workload.footprint) / 1_048_576,
+          Double(cacheBytes) / 1_048_576, Double(workload.footprint) / Double(cacheBytes)))
     for (index, distribution) in Sweep.distributions.enumerated() {
-      for (position, count) in nodes.enumerated() { printRow(distribution, "\(count)", results[index][position]) }
-      printRow(distribution, "\(nodes.max() ?? 8)-1+1", failing[index])
+      for (position, count) in nodes.enumerated() {
+        Sweep.printRow(distribution.name, "\(count)", results[index][position])
+      }
     }
+    hardships.printTable()
+    persistence.printTable()
   }
 
-  private func printRow(_ distribution: Distribution, _ nodes: String, _ result: SimulationResult) {
+  static func printRow(_ name: String, _ nodes: String, _ result: SimulationResult) {
     let columns = [
-      distribution.name.padding(toLength: 18, withPad: " ", startingAt: 0),
-      nodes.padding(toLength: 8, withPad: " ", startingAt: 0), String(format: "%8.0f req/s", result.throughput),
-      String(format: "miss %5.1f %%", result.missRatio * 100), String(format: "idle %5.1f %%", result.idle * 100),
-      String(format: "worst load %4d", result.highestLoad),
+      name.padding(toLength: 18, withPad: " ", startingAt: 0), nodes.padding(toLength: 14, withPad: " ", startingAt: 0),
+      String(format: "%8.0f req/s", result.throughput), String(format: "miss %5.1f %%", result.missRatio * 100),
+      String(format: "idle %5.1f %%", result.idle * 100), String(format: "worst load %4d", result.highestLoad),
     ]
     print(columns.joined(separator: "  "))
   }
@@ -68,16 +77,23 @@ struct Sweep {
     return best
   }
 
+  static func number(_ value: Double) -> String { value.isFinite ? String(format: "%.3f", value) : "null" }
+
   /// LARD against the better of the two content-blind policies, LARD/R against bounded-load hashing at its best factor.
   var summary: String {
     let blind = [PolicyName.weightedRoundRobin.rawValue, PolicyName.leastConnections.rawValue]
-    let bounded = [110, 125, 150, 200].map { "bounded-hash-\($0)" }
-    func ratio(_ names: [String], _ others: [String], _ count: Int) -> String {
-      let value = throughput(names, count) / throughput(others, count)
-      return value.isFinite ? String(format: "%.3f", value) : "null"
+    let bounded = Sweep.boundedFactors.map { "bounded-hash-\($0)" }
+    func ratio(_ name: PolicyName, _ others: [String], _ count: Int) -> String {
+      Sweep.number(throughput([name.rawValue], count) / throughput(others, count))
     }
-    return "{\"lard_over_wrr_8\": \(ratio(["lard"], blind, 8)), \"lard_over_wrr_16\": \(ratio(["lard"], blind, 16)), "
-      + "\"lardr_over_bounded_hash_16\": \(ratio(["lard-r"], bounded, 16))}"
+    var fields = [("cache_megabytes", String(format: "%.2f", Double(cacheBytes) / 1_048_576))]
+    for count in [8, 16] {
+      fields.append(("lard_over_wrr_\(count)", ratio(.lard, blind, count)))
+      fields.append(("lardr_over_bounded_hash_\(count)", ratio(.replicatedLARD, bounded, count)))
+      fields.append(("anchored_over_bounded_hash_\(count)", ratio(.anchoredLARD, bounded, count)))
+    }
+    fields += hardships.summary + persistence.summary
+    return "{" + fields.map { "\"\($0)\": \($1)" }.joined(separator: ", ") + "}"
   }
 
   func writePlots(to directory: String?) throws {

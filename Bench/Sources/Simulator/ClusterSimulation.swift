@@ -14,12 +14,26 @@ public struct ClusterSimulation: ~Copyable {
     public var passes = 2
     /// A node that fails after one third of the measured requests and comes back, cold, after two thirds.
     public var failingNode: Int?
+    public var persistence = Persistence.none
 
     public init() {}
   }
 
+  /// How many requests a connection brings, and who serves the later ones.
+  public enum Persistence: Sendable {
+    /// One request per connection.
+    case none
+    /// All requests of a connection are served by the node that it was handed to.
+    case singleHandoff
+    /// Each later request is placed by the policy; when another node serves it, the connection's node fetches the response
+    /// from there (back-end forwarding, USENIX 1999).
+    case perRequest
+  }
+
   private enum Stage {
     case opened
+    /// The response of another node has come.
+    case fetched
     case sent
   }
 
@@ -32,9 +46,17 @@ public struct ClusterSimulation: ~Copyable {
 
   private struct Connection {
     var target: Int32
+    /// The node that has the connection.
     var node: Int32
     var generation: Int32
+    /// Bytes of the present response that are not sent yet.
     var left: Int
+    /// Positions of the requests that are still to come.
+    var next: Int
+    var end: Int
+    /// The node that serves the present request, and what it was charged.
+    var server: Int32
+    var charge: DispatcherState.BatchCharge?
   }
 
   private struct Node {
@@ -52,6 +74,7 @@ public struct ClusterSimulation: ~Copyable {
   }
 
   private let workload: Workload
+  private let layout: PersistentConnections
   private let parameters: Parameters
   private let usesGlobalMemory: Bool
   private var frontEnd: FrontEnd
@@ -67,6 +90,12 @@ public struct ClusterSimulation: ~Copyable {
     self.workload = workload
     self.parameters = parameters
     usesGlobalMemory = distribution == .globalMemory
+    if case .none = parameters.persistence {
+      layout = PersistentConnections(single: workload.requests)
+    } else {
+      precondition(parameters.failingNode == nil, "nodes fail without persistent connections only")
+      layout = workload.persistent
+    }
     frontEnd = FrontEnd(
       distribution, nodes: parameters.nodes, cacheBytes: parameters.cacheBytes, thresholds: parameters.thresholds,
       tableCapacity: max(1, workload.sizes.count))
@@ -76,9 +105,10 @@ public struct ClusterSimulation: ~Copyable {
     nodes = Array(repeating: node, count: parameters.nodes)
   }
 
-  /// Runs to the end.
+  /// Runs until the last request enters. What follows would measure how long the fullest node takes for its last
+  /// connections, seconds of disk time, which with traces of tens of thousands of requests is no small part.
   public mutating func run() -> SimulationResult {
-    let length = workload.requests.count
+    let length = layout.connections.count
     let total = length * max(1, parameters.passes)
     let warmUp = parameters.passes > 1 ? length : 0
     let failure = warmUp + (total - warmUp) / 3
@@ -86,16 +116,18 @@ public struct ClusterSimulation: ~Copyable {
     var entered = 0
     while true {
       while entered < total {
-        let target = workload.requests[entered % length]
+        let range = layout.connections[entered % length]
+        let target = layout.requests[range.lowerBound]
         guard let node = frontEnd.place(target, size: workload.sizes[Int(target)], now: now) else { break }
         if entered == warmUp { beginMeasuring() }
-        start(target, at: node)
+        start(range, at: node)
         entered += 1
         if let failing = parameters.failingNode {
           if entered == failure { fail(failing) }
           if entered == recovery { recover(failing) }
         }
       }
+      if entered == total { break }
       guard let next = events.pop() else { break }
       now = next.time
       handle(next.event)
@@ -150,10 +182,12 @@ public struct ClusterSimulation: ~Copyable {
     schedule(event, at: nodes[node].processorFree)
   }
 
-  private mutating func start(_ target: Int32, at node: Int) {
+  private mutating func start(_ range: Range<Int>, at node: Int) {
     noteLoad(node, change: 1)
+    let target = layout.requests[range.lowerBound]
     let connection = Connection(
-      target: target, node: Int32(node), generation: nodes[node].generation, left: workload.sizes[Int(target)])
+      target: target, node: Int32(node), generation: nodes[node].generation, left: workload.sizes[Int(target)],
+      next: range.lowerBound + 1, end: range.upperBound, server: Int32(node), charge: nil)
     let index: Int32
     if let free = freeConnections.popLast() {
       index = free
@@ -176,7 +210,12 @@ public struct ClusterSimulation: ~Copyable {
       }
       switch stage {
       case .opened: lookUp(index, connection)
+      case .fetched:
+        if let charge = connection.charge { frontEnd.endBatch(charge) }
+        connections[Int(index)].charge = nil
+        send(index)
       case .sent where connection.left > 0: send(index)
+      case .sent where connection.next < connection.end: continueConnection(index, node)
       case .sent: end(index, node)
       }
     case .read(let node, let target, let left, let generation):
@@ -185,13 +224,39 @@ public struct ClusterSimulation: ~Copyable {
     }
   }
 
+  /// The next request of a persistent connection comes as soon as the response to the last one is sent.
+  private mutating func continueConnection(_ index: Int32, _ node: Int) {
+    result.completed += 1
+    let target = layout.requests[connections[Int(index)].next]
+    connections[Int(index)].next += 1
+    connections[Int(index)].target = target
+    connections[Int(index)].left = workload.sizes[Int(target)]
+    connections[Int(index)].server = Int32(node)
+    if case .perRequest = parameters.persistence {
+      let placed = frontEnd.placeLater(target, handling: node, diskQueue: nodes[node].reading.count, now: now)
+      connections[Int(index)].server = Int32(placed.node)
+      connections[Int(index)].charge = placed.charge
+      if placed.node != node { result.forwarded += 1 }
+    }
+    lookUp(index, connections[Int(index)])
+  }
+
+  /// The serving node has the content: the connection's node sends it, or gets it first.
+  private mutating func respond(_ index: Int32) {
+    let connection = connections[Int(index)]
+    if connection.server == connection.node { return send(index) }
+    compute(
+      parameters.costs.send(connection.left, isLast: false), at: Int(connection.server),
+      then: .connection(index, .fetched))
+  }
+
   private mutating func lookUp(_ index: Int32, _ connection: Connection) {
-    let node = Int(connection.node)
+    let node = Int(connection.server)
     let size = workload.sizes[Int(connection.target)]
     result.requests += 1
     if nodes[node].cache.contains(connection.target) {
       nodes[node].cache.use(connection.target)
-      send(index)
+      respond(index)
       return
     }
     result.misses += 1
@@ -225,15 +290,16 @@ public struct ClusterSimulation: ~Copyable {
 
   private mutating func arrived(_ target: Int32, at node: Int) {
     nodes[node].cache.insert(target, size: workload.sizes[Int(target)])
-    for index in nodes[node].reading.removeValue(forKey: target) ?? [] { send(index) }
+    for index in nodes[node].reading.removeValue(forKey: target) ?? [] { respond(index) }
   }
 
   private mutating func send(_ index: Int32) {
     let left = connections[Int(index)].left
     let bytes = min(left, CostModel.piece)
     connections[Int(index)].left = left - bytes
+    let isLast = bytes == left && connections[Int(index)].next == connections[Int(index)].end
     compute(
-      parameters.costs.send(bytes, isLast: bytes == left), at: Int(connections[Int(index)].node),
+      parameters.costs.send(bytes, isLast: isLast), at: Int(connections[Int(index)].node),
       then: .connection(index, .sent))
   }
 
@@ -272,6 +338,8 @@ public struct SimulationResult: Hashable, Sendable {
   public var misses = 0
   public var diskReads = 0
   public var remoteReads = 0
+  /// Later requests of persistent connections that another node served.
+  public var forwarded = 0
   /// Connections that a failing node took with it.
   public var broken = 0
   public var seconds = 0.0

@@ -135,6 +135,20 @@ struct FrontEnd: ~Copyable {
     return best
   }
 
+  /// Where a later request of a persistent connection is served.
+  mutating func placeLater(
+    _ target: Int32, handling: Int, diskQueue: Int, now: UInt64
+  ) -> (node: Int, charge: DispatcherState.BatchCharge?) {
+    let load = LoadReport(ended: 0, active: active[handling], state: .up)
+    state.handle(.report(peers[handling], load, diskQueue: UInt32(diskQueue)), now: now, &actions)
+    actions.removeAll(keepingCapacity: true)
+    let placed = state.placeLater(
+      target: Random.mix(UInt64(target)), handling: BackEndID(UInt16(handling)), now: now)
+    return (Int(placed.backEnd.rawValue), placed.charge)
+  }
+
+  mutating func endBatch(_ charge: DispatcherState.BatchCharge) { state.endBatch(charge) }
+
   mutating func finish(_ node: Int, now: UInt64) {
     active[node] -= 1
     report(node, ended: 1, now: now)

@@ -7,6 +7,8 @@ public struct Workload: Sendable {
   public var requests: [Int32]
   /// Bytes of each target.
   public var sizes: [Int]
+  /// The same requests as persistent connections bring them.
+  public var persistent = PersistentConnections()
 
   public init(name: String, requests: [Int32], sizes: [Int]) {
     self.name = name
@@ -23,6 +25,7 @@ public struct Workload: Sendable {
     var workload = Workload(name: name, requests: [], sizes: [])
     var numbers: [Substring: Int32] = [:]
     var columns: [Substring: Int] = [:]
+    var grouping = PersistentConnections.Grouping()
     for line in lines {
       let fields = line.split(separator: "\t", omittingEmptySubsequences: false)
       if columns.isEmpty {
@@ -34,7 +37,14 @@ public struct Workload: Sendable {
       else { continue }
       if let method = columns["method"], fields[method] != "GET" { continue }
       workload.append(key: fields[url], size: size, &numbers)
+      if let client = columns["client"], let time = columns["time_s"], fields.count > max(client, time) {
+        grouping.add(
+          request: workload.requests[workload.requests.count - 1], client: fields[client],
+          time: Double(fields[time]) ?? 0)
+      }
     }
+    workload.persistent = grouping.finish()
+    if workload.persistent.requests.count != workload.requests.count { workload.group(seed: 1) }
     return workload
   }
 
@@ -47,7 +57,13 @@ public struct Workload: Sendable {
       guard fields.count >= 3, let size = Int(fields[2]) else { continue }
       workload.append(key: fields[1], size: size, &numbers)
     }
+    workload.group(seed: 1)
     return workload
+  }
+
+  /// For sequences that do not tell who asked: consecutive requests share a connection, five on average.
+  private mutating func group(seed: UInt64) {
+    persistent = PersistentConnections(requests: requests, mean: 5, seed: seed)
   }
 
   private mutating func append(key: Substring, size: Int, _ numbers: inout [Substring: Int32]) {
@@ -61,6 +77,19 @@ public struct Workload: Sendable {
       sizes.append(max(1, size))
     }
     requests.append(number)
+  }
+
+  /// The same requests with a crowd in the middle third: so many of them, 0 to 1, are for one new target of 12,000 bytes.
+  public func withFlashCrowd(_ share: Double, seed: UInt64) -> Workload {
+    var random = Random(seed: seed)
+    var result = self
+    result.name += "-flash-crowd"
+    result.sizes.append(12_000)
+    for index in requests.count / 3..<2 * requests.count / 3 where random.unit() < share {
+      result.requests[index] = Int32(sizes.count)
+    }
+    result.group(seed: seed)
+    return result
   }
 
   /// What a generated workload looks like.
@@ -102,6 +131,8 @@ public struct Workload: Sendable {
       let shift = shape.drift * index / max(1, shape.requests)
       requests.append(isCrowd ? Int32(shape.targets - 1) : Int32((low + shift) % shape.targets))
     }
-    return Workload(name: name, requests: requests, sizes: sizes)
+    var workload = Workload(name: name, requests: requests, sizes: sizes)
+    workload.group(seed: seed)
+    return workload
   }
 }

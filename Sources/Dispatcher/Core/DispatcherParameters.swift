@@ -45,6 +45,7 @@ public struct DispatcherParameters: Sendable {
       switch name {
       case .lard: .lard(LARD(thresholds: thresholds))
       case .replicatedLARD: .replicatedLARD(ReplicatedLARD(thresholds: thresholds))
+      case .anchoredLARD: .anchoredLARD(AnchoredLARD(thresholds: thresholds))
       default: Policy(name)
       }
     return DispatcherParameters(policy: policy, thresholds: thresholds)

@@ -39,7 +39,12 @@ extension DispatcherState {
     let wasUp = loads.state(index) == .up
     loads.register(
       index, weight: UInt32(registration.weight), hardMaximum: registration.maximumConnections, keepingLoad: keepsLoad)
-    if !(wasUp && keepsLoad) { bringUp(index, now: now) }
+    // A node gets nothing before its first report, which says how many connections it has: what was assigned before would
+    // be counted twice, in flight and in the report.
+    if !(wasUp && keepsLoad) {
+      slowStart.end(index)
+      loads.set(index, state: .down)
+    }
     membersChanged(&actions)
     serveQueue(now: now, &actions)
   }

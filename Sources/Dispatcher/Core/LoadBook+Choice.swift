@@ -21,6 +21,24 @@ extension LoadBook {
     return best
   }
 
+  /// The member that ranks first for the target among those whose load is below `threshold`.
+  func preferred(of set: BackEndSet, target: UInt64, below threshold: RelativeLoad) -> Int? {
+    var rest = set
+    var best: (index: Int, rank: UInt64)?
+    while !rest.isEmpty {
+      let index = rest.popFirst()
+      guard relative[index] < threshold else { continue }
+      let rank = LoadBook.rank(index, target)
+      if best == nil || rank > best!.rank { best = (index, rank) }
+    }
+    return best?.index
+  }
+
+  /// Load of the whole cluster per capacity, rounded up: nobody is below it only when all are equal.
+  var averageLoad: RelativeLoad {
+    RelativeLoad(rawValue: ((total &+ 1) << 16) &* 100 / max(1, totalWeight))
+  }
+
   /// The member with the most relative load; of equals the first.
   @inline(__always)
   func mostLoaded(of set: BackEndSet) -> Int {

@@ -9,6 +9,7 @@ public enum Policy: Sendable {
   case lard(LARD)
   case replicatedLARD(ReplicatedLARD)
   case extendedLARD(ExtendedLARD)
+  case anchoredLARD(AnchoredLARD)
 
   /// One request in the eyes of a policy.
   struct Request: BitwiseCopyable {
@@ -40,6 +41,7 @@ public enum Policy: Sendable {
     case .lard: .lard
     case .replicatedLARD: .replicatedLARD
     case .extendedLARD: .extendedLARD
+    case .anchoredLARD: .anchoredLARD
     }
   }
 
@@ -54,13 +56,14 @@ public enum Policy: Sendable {
       case .lard: .lard(LARD())
       case .replicatedLARD: .replicatedLARD(ReplicatedLARD())
       case .extendedLARD: .extendedLARD(ExtendedLARD())
+      case .anchoredLARD: .anchoredLARD(AnchoredLARD())
       }
   }
 
   /// Whether targets are remembered in the table.
   var usesTargetTable: Bool {
     switch self {
-    case .lard, .replicatedLARD, .extendedLARD: true
+    case .lard, .replicatedLARD, .extendedLARD, .anchoredLARD: true
     case .weightedRoundRobin, .leastConnections, .hash, .boundedLoadHash: false
     }
   }
@@ -75,6 +78,7 @@ public enum Policy: Sendable {
     case .lard(let policy): policy.choose(request, loads)
     case .replicatedLARD(let policy): policy.choose(request, loads)
     case .extendedLARD(let policy): policy.choose(request, loads)
+    case .anchoredLARD(let policy): policy.choose(request, loads)
     }
   }
 
@@ -96,7 +100,7 @@ public enum Policy: Sendable {
     case .boundedLoadHash(var policy):
       policy.ring = HashRing(weights)
       self = .boundedLoadHash(policy)
-    case .weightedRoundRobin, .leastConnections, .lard, .replicatedLARD, .extendedLARD: break
+    case .weightedRoundRobin, .leastConnections, .lard, .replicatedLARD, .extendedLARD, .anchoredLARD: break
     }
   }
 }
@@ -110,6 +114,7 @@ public enum PolicyName: String, Hashable, Sendable, CaseIterable {
   case lard
   case replicatedLARD = "lard-r"
   case extendedLARD = "lard-extended"
+  case anchoredLARD = "lard-anchored"
 }
 
 /// Why a node was chosen; every assignment is counted under exactly one.

@@ -1,0 +1,1 @@
+../../../Tests/DispatcherCoreTests/ModelCluster.swift

@@ -1,0 +1,1 @@
+../../../Tests/DispatcherCoreTests/RandomEventTests.swift
