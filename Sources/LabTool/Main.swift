@@ -9,6 +9,6 @@ struct Main: ParsableCommand {
     commandName: "lab",
     abstract: "A whole cluster in network namespaces on one machine.",
     subcommands: [
-      RunCommand.self, CompareCommand.self, ReplayCommand.self, WireCommand.self, UpCommand.self, CleanCommand.self,
+      RunCommand.self, ReplayCommand.self, WireCommand.self, UpCommand.self, CleanCommand.self,
     ])
 }
