@@ -4,7 +4,10 @@
 #               TRACE=file replays a recorded trace; ARGS=... goes to `lab run` (see `lab run --help`)
 # make test     everything: packages, build, all tests
 # make check    format, lint, bans, build with warnings as errors
-# make bench    this cluster, HAProxy and no balancer side by side (see `lab compare --help`)
+# make bench    this cluster beside HAProxy, nginx, Varnish, a layer-4 path and no balancer; report in .build/bench
+#               TRACE=file adds a recorded trace; ARGS=... goes to `bench run` (see `bench run --help`)
+# make bench-quick    the same in under three minutes
+# make bench-growth   1 to 16 server nodes of equal capacity, and a model to 64
 # make bench-dispatcher   decisions per second, in process and over the wire
 # make simulate TRACES='file ...'   the papers' experiments in virtual time, with plots
 # make clean    remove what was built and what a killed lab left
@@ -17,9 +20,10 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=PATH,HOME,HANDOFF_B
 RELEASE := -c release
 BIN := $(CURDIR)/.build/release
 TESTS := $(SUDO) env HANDOFF_BIN=$(BIN) Scripts/run-tests
+BENCH := $(SUDO) env HANDOFF_BIN=$(BIN) Bench/.build/release/bench
 SOURCES := $(shell git ls-files '*.swift' 2> /dev/null)
 
-.PHONY: run test check bench bench-dispatcher simulate build release packages format clean
+.PHONY: run test check bench bench-quick bench-growth bench-programs bench-dispatcher simulate build release packages format clean
 
 run: packages release
 	$(SUDO) $(BIN)/lab run $(if $(TRACE),--trace $(TRACE)) $(ARGS)
@@ -37,8 +41,18 @@ check:
 	Scripts/check-bans
 	swift build --build-tests
 
-bench: packages release
-	$(SUDO) $(BIN)/lab compare $(ARGS)
+bench: bench-programs
+	$(BENCH) run $(if $(TRACE),--trace $(TRACE)) $(ARGS)
+
+bench-quick: bench-programs
+	$(BENCH) run --quick $(if $(TRACE),--trace $(TRACE)) $(ARGS)
+
+bench-growth: bench-programs
+	$(BENCH) growth $(ARGS)
+
+bench-programs: packages release
+	swift build --package-path Bench $(RELEASE) --product load
+	swift build --package-path Bench $(RELEASE) --product bench
 
 bench-dispatcher: packages
 	swift run --package-path Bench -c release bench-decisions $(ARGS)
