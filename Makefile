@@ -55,7 +55,8 @@ bench-programs: packages release
 	swift build --package-path Bench $(RELEASE) --product bench
 
 bench-dispatcher: packages
-	swift run --package-path Bench -c release bench-decisions $(ARGS)
+	swift build --package-path Bench -c release --product bench-decisions
+	Bench/bench-dispatcher Bench/.build/release/bench-decisions $(ARGS)
 
 simulate: packages
 	swift run --package-path Bench -c release simulate --output .build/simulate $(ARGS) $(TRACES)

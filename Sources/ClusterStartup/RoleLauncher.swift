@@ -4,6 +4,7 @@ import BackEnd
 import Dispatcher
 import DispatcherCore
 import Distributor
+import LinuxKernel
 import Logging
 import Telemetry
 import Wire
@@ -34,7 +35,8 @@ enum RoleLauncher {
       settings.policy.name, thresholds: LARDThresholds(low: settings.tLow, high: settings.tHigh))
     parameters.admission = settings.admission
     return DispatcherConfiguration(
-      listen: plan.dispatcher, name: plan.nodeName, parameters: parameters, rules: settings.rules)
+      listen: plan.dispatcher, name: plan.nodeName, parameters: parameters, rules: settings.rules,
+      busyWait: HostFacts.processors() > 1 ? 50_000 : 0)
   }
 
   static func backEnd(_ plan: NodePlan, _ settings: BackEndSettings) -> BackEndConfiguration {

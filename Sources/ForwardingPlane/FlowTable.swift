@@ -56,7 +56,11 @@ public final class FlowTable: Sendable {
     }
   }
 
-  /// Entries in the table now: kept by book-keeping, since counting them means walking the whole table. One system call.
+  /// Never less than `occupied`, and costs nothing: entries that the kernel itself has removed count.
+  public var occupiedAtMost: Int { max(0, balance.load(ordering: .relaxed)) }
+
+  /// Entries in the table now: kept by book-keeping, since counting them means walking the whole table. Two
+  /// system calls.
   public var occupied: Int {
     let reused = FlowTable.removedByKernel(counters) &- reusedBefore
     return max(0, balance.load(ordering: .relaxed) - Int(truncatingIfNeeded: reused))

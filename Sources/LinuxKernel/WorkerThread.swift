@@ -29,6 +29,13 @@ public final class WorkerThread: Sendable {
     if let thread { pthread_join(thread, nil) }
   }
 
+  /// Ties the calling thread, and those that it starts from now on, to one processor.
+  ///
+  /// - Throws: when there is no such processor, or this process may not use it.
+  public static func pin(to processor: UInt32) throws(SystemError) {
+    _ = try Syscall.call("sched_setaffinity") { clinux_pin_thread(processor) }
+  }
+
   fileprivate final class Body: Sendable {
     let name: String
     let run: @Sendable () -> Void

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import BackEnd
+import BackEndCore
 import Glibc
 import Lab
 import LinuxKernel
@@ -18,10 +19,11 @@ final class AgentBench: Sendable {
 
   static let serverPort: UInt16 = 8080
 
-  static func configuration() -> BackEndConfiguration {
+  static func configuration(_ serve: ServeMode = .repair) -> BackEndConfiguration {
     var configuration = BackEndConfiguration(
       nodeName: "node", internalAddress: TestNetwork.nodeIPv4, dispatcher: PlayedCluster.dispatcher,
       serverPort: serverPort, workers: 2)
+    configuration.serve = serve
     configuration.stateDirectory = "/tmp/hbe-\(getpid())"
     return configuration
   }
@@ -33,7 +35,7 @@ final class AgentBench: Sendable {
   }()
 
   init(
-    network: TestNetwork? = nil,
+    _ serve: ServeMode = .repair, network: TestNetwork? = nil,
     services: [Endpoint] = [TestNetwork.service(isIPv4: true), TestNetwork.service(isIPv4: false)],
     _ change: (inout BackEndConfiguration) -> Void = { _ in }
   ) throws {
@@ -41,7 +43,7 @@ final class AgentBench: Sendable {
     self.network = network
     cluster = try PlayedCluster(in: network)
     cluster.serve(services)
-    var configuration = AgentBench.configuration()
+    var configuration = AgentBench.configuration(serve)
     change(&configuration)
     let metrics = self.metrics
     agent = try network.node.perform { [configuration] in
@@ -77,7 +79,7 @@ final class AgentBench: Sendable {
         metric("handoff_backend_connections_active") == 0
           && metric("handoff_backend_handoffs_received_total") == metric("handoff_backend_handoffs_total")
           && metric("handoff_backend_handoffs_total", ["outcome": "accepted"])
-            == metric("handoff_backend_connections_ended_total")
+            + metric("handoff_backend_connections_adopted_total") == metric("handoff_backend_connections_ended_total")
       }, "books: \(metrics.collect())", sourceLocation: location)
     #expect(metric("handoff_backend_held_bytes") == 0, sourceLocation: location)
   }

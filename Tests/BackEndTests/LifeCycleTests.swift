@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import BackEnd
+import BackEndCore
 import ControlProtocol
 import Glibc
 import Handoff
@@ -16,6 +17,7 @@ import Wire
   /// Everything that the agent may change, as the standard tools show it.
   private func configuration(of network: TestNetwork) throws -> String {
     let script = """
+      for i in eth0 lo; do tc qdisc show dev $i; tc filter show dev $i ingress; tc filter show dev $i egress; done
       ip address show | grep inet; ip -4 rule; ip -6 rule; ip -4 route show table all; ip -6 route show table all
       cd /proc/sys/net/ipv4/conf; grep . all/arp_ignore all/arp_announce all/rp_filter */arp_ignore */arp_announce */rp_filter
       """
@@ -31,12 +33,12 @@ import Wire
     return try configuration(of: network)
   }
 
-  @Test func aStopLeavesNothing() throws {
+  @Test(arguments: ServeMode.both) func aStopLeavesNothing(_ mode: ServeMode) throws {
     let network = try TestNetwork()
     try network.node.perform { try Sysctl.write("net/ipv4/conf/eth0/rp_filter", "2") }
     let before = try settledConfiguration(of: network)
     do {
-      let bench = try AgentBench(network: network)
+      let bench = try AgentBench(mode, network: network)
       let server = try ScriptedServer(network) { connection in _ = try? connection.receiveAll() }
       #expect(bench.cluster.isReady())
       let during = try configuration(of: network)
@@ -45,6 +47,7 @@ import Wire
       #expect(during.contains("eth0/rp_filter:0"))
       #expect(during.contains("all/arp_ignore:1"))
       #expect(during.contains("ipproto tcp sport 8080"))
+      #expect(during.contains("handoff_serve") == (mode == .direct))
       let client = try bench.connect()
       try client.send("GET / HTTP/1.1\r\n\r\n")
       #expect(eventually { bench.cluster.read { $0.accepted.count == 1 } })

@@ -84,17 +84,23 @@ import Wire
     var tally = HandoffTally()
     for _ in 0..<20 { tally.handoffReceived() }
     for reason in HandoffRefusal.allCases { tally.handoffRefused(reason) }
-    for _ in 0..<9 { tally.handoffAccepted() }
+    for _ in 0..<8 { tally.handoffAccepted() }
+    for _ in 0..<2 { tally.directAccepted() }
+    tally.connectionAdopted()
+    for obstacle in DirectObstacle.allCases { tally.fellBack(obstacle) }
     for end in RelayEnd.allCases { tally.connectionEnded(end) }
     tally.handoffAborted()
-    #expect(tally.underWay == 4)
+    #expect(tally.underWay == 3)
     #expect(tally.active == 1)
     var sum = HandoffTally()
     sum.add(tally)
     sum.add(tally)
     #expect(sum.received == 40)
     #expect(sum.refusedInAll == 12)
-    #expect(sum.endedInAll == 16)
+    #expect(sum.endedInAll == 20)
+    #expect(sum.direct == 4)
+    #expect(sum.adopted == 2)
+    for obstacle in DirectObstacle.allCases { #expect(sum.fallenBack(obstacle) == 2, "\(obstacle)") }
     for reason in HandoffRefusal.allCases { #expect(sum.refused(reason) == 2, "\(reason)") }
     for end in RelayEnd.allCases { #expect(sum.ended(end) == 2, "\(end)") }
   }

@@ -16,9 +16,12 @@ final class ScriptedServer: Sendable {
     let peers = Mutex<[Endpoint]>([])
   }
 
-  /// - Parameter script: runs once the connection's first byte is there; health checks send none and are left out.
+  /// - Parameters:
+  ///   - isOpen: nothing is accepted while it is false.
+  ///   - script: runs once the connection's first byte is there; health checks send none and are left out.
   init(
     _ network: TestNetwork, isIPv4: Bool = true, backlog: Int32 = 1024,
+    whenOpen isOpen: @escaping @Sendable () -> Bool = { true },
     _ script: @escaping @Sendable (TestSocket) throws -> Void
   ) throws {
     let state = State()
@@ -32,6 +35,7 @@ final class ScriptedServer: Sendable {
       let listener = listener.take()
       while !state.stops.load(ordering: .acquiring) {
         _ = eventually(within: 0.002) { false }
+        if !isOpen() { continue }
         while let accepted = try listener.accept() {
           let peer = accepted.peer
           let connection = TestSocket(accepted.take())

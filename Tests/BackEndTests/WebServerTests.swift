@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import BackEnd
+import BackEndCore
 import ControlProtocol
 import Glibc
 import Handoff
@@ -13,8 +14,9 @@ import Wire
 @Suite(.serialized) struct WebServerTests {
   private let request = "GET /hello.html HTTP/1.1\r\nHost: x\r\n\r\n"
 
-  @Test(arguments: [true, false]) func nginxSeesTheClientAndAnswersIt(isIPv4: Bool) throws {
-    let bench = try AgentBench()
+  @Test(arguments: ServeMode.both, [true, false])
+  func nginxSeesTheClientAndAnswersIt(_ mode: ServeMode, isIPv4: Bool) throws {
+    let bench = try AgentBench(mode)
     let web = try WebServer(bench.network)
     #expect(bench.cluster.isReady())
     let client = try bench.connect(isIPv4: isIPv4)
@@ -39,6 +41,7 @@ import Wire
     bench.expectBalancedBooks()
     #expect(bench.metric("handoff_backend_connections_ended_total", ["outcome": "server_closed_first"]) == 1)
     #expect(bench.metric("handoff_backend_relayed_bytes_total", ["from": "server"]) > 20_000_000)
+    #expect(bench.metric("handoff_backend_handoffs_direct_total") == (mode == .direct ? 1 : 0))
     #expect(eventually { bench.cluster.read { $0.ended == $0.accepted && $0.ended.count == 1 } })
     #expect(eventually { bench.cluster.read { $0.reportedEnds == 1 && $0.reports.last?.active == 0 } })
   }
@@ -59,8 +62,8 @@ import Wire
     #expect(eventually { bench.cluster.read { $0.state == .down } }, "the web server went")
   }
 
-  @Test func uploadsArriveWhole() throws {
-    let bench = try AgentBench()
+  @Test(arguments: ServeMode.both) func uploadsArriveWhole(_ mode: ServeMode) throws {
+    let bench = try AgentBench(mode)
     let web = try WebServer(bench.network)
     #expect(bench.cluster.isReady())
     let client = try bench.connect()
@@ -80,8 +83,9 @@ import Wire
 
   /// The kernel ends a killed server's connections with FIN when it has read everything, with or without a relay: the
   /// client sees that the body is short.
-  @Test func aServerKilledInAResponseEndsItAndTheNextHandoffIsRefused() throws {
-    let bench = try AgentBench()
+  @Test(arguments: ServeMode.both)
+  func aServerKilledInAResponseEndsItAndTheNextHandoffIsRefused(_ mode: ServeMode) throws {
+    let bench = try AgentBench(mode)
     let web = try WebServer(bench.network)
     #expect(bench.cluster.isReady())
     let client = try bench.connect()
@@ -99,8 +103,8 @@ import Wire
     bench.expectBalancedBooks()
   }
 
-  @Test func aThousandConnectionsAtATime() throws {
-    let bench = try AgentBench()
+  @Test(arguments: ServeMode.both) func aThousandConnectionsAtATime(_ mode: ServeMode) throws {
+    let bench = try AgentBench(mode)
     let web = try WebServer(bench.network)
     #expect(bench.cluster.isReady())
     let clients = try (0..<1000).map { index in
@@ -121,8 +125,10 @@ import Wire
   }
 
   /// The client takes the same port again and again: what the last connection left must not be in the way.
-  @Test(arguments: [true, false], [true, false]) func theSamePortAgain(serverCloses: Bool, timestamps: Bool) throws {
-    let bench = try AgentBench()
+  @Test(arguments: ServeMode.both, [(true, true), (true, false), (false, true), (false, false)])
+  func theSamePortAgain(_ mode: ServeMode, _ variant: (serverCloses: Bool, timestamps: Bool)) throws {
+    let (serverCloses, timestamps) = variant
+    let bench = try AgentBench(mode)
     try bench.network.setClient("tcp_timestamps", timestamps ? 1 : 0)
     try bench.network.setClient("tcp_max_tw_buckets", 0)
     let web = try WebServer(bench.network)
@@ -145,4 +151,9 @@ import Wire
     bench.expectBalancedBooks()
     #expect(bench.cluster.read { $0.refused.isEmpty })
   }
+}
+
+extension ServeMode {
+  /// The two ways themselves.
+  static let both: [ServeMode] = [.repair, .direct]
 }

@@ -186,9 +186,10 @@ import Wire
     var other = SplitMix(seed: 2)
     let otherKeys = HandshakeKeys(now: 0, using: &other)
     let flow = PartsTests.flow(1)
+    let offer = CookieOffer(maximumSegmentSize: 1460, windowScale: 7, sackPermitted: true)
     let one = try #require(
-      SynCookie(keys: keys, flow: flow, clientInitial: .init(5)).make(maximumSegmentSize: 1460, now: 0))
+      SynCookie(keys: keys, flow: flow, clientInitial: .init(5)).make(offer, now: 0))
     #expect(SynCookie(keys: otherKeys, flow: flow, clientInitial: .init(5)).validate(one, now: 0) == nil)
-    #expect(SynCookie(keys: keys, flow: flow, clientInitial: .init(5)).validate(one, now: 0) == 1460)
+    #expect(SynCookie(keys: keys, flow: flow, clientInitial: .init(5)).validate(one, now: 0) == offer)
   }
 }

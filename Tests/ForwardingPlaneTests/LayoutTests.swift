@@ -29,7 +29,9 @@ struct LayoutTests {
       (.synMalformed, HANDOFF_SYN_MALFORMED), (.synUnattended, HANDOFF_SYN_UNATTENDED),
       (.synDraining, HANDOFF_SYN_DRAINING), (.synChallenged, HANDOFF_SYN_CHALLENGED),
       (.challengeConfirmed, HANDOFF_CHALLENGE_CONFIRMED), (.ackAbsorbed, HANDOFF_ACK_ABSORBED),
-      (.ringFull, HANDOFF_RING_FULL), (.unattended, HANDOFF_UNATTENDED),
+      (.ringFull, HANDOFF_RING_FULL), (.unattended, HANDOFF_UNATTENDED), (.tunnelled, HANDOFF_TUNNELLED),
+      (.tunnelUnknown, HANDOFF_TUNNEL_UNKNOWN), (.tunnelTooBig, HANDOFF_TUNNEL_TOO_BIG),
+      (.hopsExceeded, HANDOFF_HOPS_EXCEEDED), (.errorForwarded, HANDOFF_ERROR_FORWARDED),
     ]
     #expect(expected.map(\.0) == ForwardingOutcome.allCases)
     for (outcome, constant) in expected { #expect(outcome.rawValue == Int(constant.rawValue)) }
@@ -38,6 +40,19 @@ struct LayoutTests {
     #expect(FlowEntry.Seen.fin.rawValue == UInt8(HANDOFF_CLIENT_FIN.rawValue))
     #expect(FlowEntry.Seen.ended.rawValue == UInt8(HANDOFF_ENDED.rawValue))
     #expect(FlowEntry.Seen.rst.rawValue == UInt8(HANDOFF_CLIENT_RST.rawValue))
+  }
+
+  @Test func tunnelsOutcomesAreTheSameOnBothSides() {
+    let expected: [(TunnelOutcome, tunnel_outcome)] = [
+      (.other, TUNNEL_OTHER), (.malformed, TUNNEL_MALFORMED), (.fragment, TUNNEL_FRAGMENT),
+      (.stranger, TUNNEL_STRANGER), (.notServed, TUNNEL_NOT_SERVED), (.decapsulated, TUNNEL_DECAPSULATED),
+      (.rewriteFailed, TUNNEL_REWRITE_FAILED),
+    ]
+    #expect(expected.map(\.0) == TunnelOutcome.allCases)
+    for (outcome, constant) in expected { #expect(outcome.rawValue == Int(constant.rawValue)) }
+    #expect(Int(TUNNEL_OUTCOMES.rawValue) == TunnelOutcome.allCases.count)
+    #expect(Set(TunnelOutcome.allCases.map(\.label)).count == TunnelOutcome.allCases.count)
+    #expect(MemoryLayout<tunnel_node>.size == 36)
   }
 
   @Test func keysAreInNetworkOrder() {
@@ -58,7 +73,10 @@ struct LayoutTests {
       #expect(handoff_flow_key(flow).flow == flow, "seed 11, round \(round)")
       #expect(handoff_service_key(flow.service).endpoint == flow.service, "seed 11, round \(round)")
       let entry = FlowEntry(
-        action: Bool.random(using: &random) ? .forward(to: MACAddress(bits: random.next())) : .deliverLocally,
+        action: [
+          .forward(to: MACAddress(bits: random.next())), .deliverLocally,
+          .tunnel(UInt16.random(in: 0 ... .max, using: &random)),
+        ].randomElement(using: &random)!,
         clientISN: SequenceNumber(UInt32.random(in: 0 ... .max, using: &random)), handoff: HandoffID(random.next()),
         backEnd: UInt16.random(in: 0 ... .max, using: &random), now: random.next(),
         seen: FlowEntry.Seen(rawValue: UInt8.random(in: 0...3, using: &random)))

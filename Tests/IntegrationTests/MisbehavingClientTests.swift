@@ -7,8 +7,9 @@ import Testing
 import Wire
 
 extension IntegrationTests {
-  /// Clients that break rules: each gets the right answer or none, is counted under its own name, and leaves nothing.
-  @Suite(.serialized, .cluster(.onTheWireWithShortHeadTimeout))
+  /// Clients that break rules, and a distributor that answers handshakes in user space: each gets the right answer or
+  /// none, is counted under its own name, and leaves nothing. The packets come by NFQUEUE, as without BPF.
+  @Suite(.serialized, .cluster(.onTheWire(handshake: "user", packets: "queue")))
   struct MisbehavingClientTests {
     static let cases = RawCase.streams + RawCase.endings + RawCase.segments
     private static let nextPort = Mutex<UInt16>(20_000)
@@ -81,9 +82,10 @@ extension IntegrationTests {
 }
 
 extension ClusterPlan {
-  fileprivate static let onTheWireWithShortHeadTimeout: ClusterPlan = {
+  /// With a short head timeout.
+  static func onTheWire(handshake: String, packets: String) -> ClusterPlan {
     var plan = onTheWire
-    plan.distributorOptions = ["--head-timeout", "1"]
+    plan.distributorOptions = ["--head-timeout", "1", "--handshake", handshake, "--packets", packets]
     return plan
-  }()
+  }
 }

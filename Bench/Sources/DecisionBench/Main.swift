@@ -1,128 +1,123 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import ControlProtocol
 import DispatcherCore
 import Foundation
-import Wire
 
-/// Decisions per second of the policy core alone, on one core: requests with Zipf targets, each connection reported as ended
-/// after a while, so that the loads stay near the admission limit as in a busy cluster.
+/// `bench-decisions [--targets N] [--nodes N] [--rounds N] [--instructions N]`: decisions per second in process and over the
+/// wire, latency at 100,000 per second, memory per target. Several short rounds: the best tells what the code can do, the
+/// spread what the machine did meanwhile. The last line is one JSON object.
+///
+/// `bench-decisions --count POLICY N` decides N requests and nothing else, for counting instructions.
 @main
 struct Main {
-  static func main() {
+  static func main() throws {
     let arguments = CommandLine.arguments
-    let targets = arguments.count > 1 ? Int(arguments[1]) ?? 1_000_000 : 1_000_000
-    let nodes = arguments.count > 2 ? Int(arguments[2]) ?? 16 : 16
-    let requests = 10_000_000
+    func option(_ name: String, _ fallback: Int) -> Int {
+      guard let index = arguments.firstIndex(of: name), index + 1 < arguments.count else { return fallback }
+      return Int(arguments[index + 1]) ?? fallback
+    }
+    if let index = arguments.firstIndex(of: "--count"), index + 2 < arguments.count,
+      let policy = PolicyName(rawValue: arguments[index + 1]), let count = Int(arguments[index + 2])
+    {
+      var zipf = ZipfTargets(targets: 20_000, exponent: 0.9, seed: 1)
+      let stream = (0..<50_000).map { _ in zipf.nextTarget() }
+      _ = PolicyBench.measure(policy, stream, targets: 20_000, nodes: 16, warmUp: 50_000, requests: count)
+      return
+    }
+    let targets = option("--targets", 1_000_000)
+    let nodes = option("--nodes", 16)
+    let rounds = max(1, option("--rounds", 5))
     var zipf = ZipfTargets(targets: targets, exponent: 0.9, seed: 1)
     let stream = (0..<4_000_000).map { _ in zipf.nextTarget() }
-    var results: [String: Double] = [:]
-    for name in PolicyName.allCases where arguments.count < 4 || arguments[3] == name.rawValue || arguments[3] == "-v" {
-      let (rate, bytes) = measure(name, stream, targets: targets, nodes: nodes, requests: requests)
-      print("\(name.rawValue): \(Int(rate)) decisions/s, \(bytes) bytes/target")
-      results[name.rawValue] = rate
+
+    print("\(nodes) nodes, \(targets) targets with Zipf 0.9, \(Machine.processors) processors")
+    for name in PolicyName.allCases where name != .lard {
+      let rate = PolicyBench.measure(
+        name, stream, targets: targets, nodes: nodes, warmUp: stream.count, requests: 4_000_000
+      ).perSecond
+      print("in process, \(name.rawValue): \(Int(rate)) decisions/s of processor time")
     }
-    let lard = Int(results[PolicyName.lard.rawValue] ?? 0)
-    let bytes = bytesPerTarget(10_000_000)
-    do {
-      let wire = try WireBench(nodes: nodes, stream: stream, targets: targets)
-      _ = try wire.throughput(batch: 4096, total: 1_000_000)
-      let throughput = try wire.throughput(batch: 4096, total: 8_000_000)
+    var lard: [Double] = []
+    for _ in 0..<rounds {
+      lard.append(
+        PolicyBench.measure(
+          .lard, stream, targets: targets, nodes: nodes, warmUp: stream.count, requests: 4_000_000
+        ).perSecond)
+    }
+    let policyNanoseconds = 1e9 / (lard.max() ?? 1)
+    print("in process, lard: \(spread(lard)) decisions/s of processor time, \(format(policyNanoseconds)) ns each")
+    let codec = PolicyBench.codecNanoseconds(batch: 4096, rounds: 500)
+    print("codec alone: \(format(codec)) ns for reading a request and writing a decision")
+
+    let wire = try WireBench(nodes: nodes, stream: stream, targets: targets)
+    _ = try wire.throughput(batch: 4096, total: 1_000_000)
+    var perSecond: [Double] = []
+    var perProcessorSecond: [Double] = []
+    for _ in 0..<rounds {
+      let throughput = try wire.throughput(batch: 4096, total: 2_000_000)
+      perSecond.append(throughput.perSecond)
+      perProcessorSecond.append(throughput.perProcessorSecond)
+    }
+    let wireNanoseconds = 1e9 / (perProcessorSecond.max() ?? 1)
+    print("wire: \(spread(perSecond)) decisions/s in batches of 4096, wall clock, one connection")
+    print(
+      "wire: \(spread(perProcessorSecond)) decisions per second of the dispatcher's processor time, "
+        + "\(format(wireNanoseconds)) ns each: \(format(policyNanoseconds)) policy, \(format(codec)) codec, "
+        + "\(format(max(0, wireNanoseconds - policyNanoseconds - codec))) sockets, loop and reports")
+
+    // First as any process, then before all others: the difference is what else runs on the machine.
+    let ordinary = try latencies(wire, rounds: rounds, "ordinary scheduling", reportEvery: 10_000_000)
+    var latency = ordinary
+    var oftenReported = ordinary
+    var scheduling = "ordinary"
+    if Machine.setRealTime(true) {
+      scheduling = "fifo"
+      latency = try latencies(wire, rounds: 2 * rounds, "real-time scheduling", reportEvery: 10_000_000)
+      oftenReported = try latencies(
+        wire, rounds: rounds, "real-time scheduling, reports every ms", reportEvery: 1_000_000)
+      _ = Machine.setRealTime(false)
+    }
+    let best = latency[0]
+    let bytes = PolicyBench.bytesPerTarget(10_000_000)
+    let fields: [(String, String)] = [
+      ("decisions_per_second_in_process", "\(Int(lard.max() ?? 0))"),
+      ("decisions_per_second_in_process_worst_round", "\(Int(lard.min() ?? 0))"),
+      ("decisions_per_second_wire", "\(Int(perSecond.max() ?? 0))"),
+      ("decisions_per_second_wire_worst_round", "\(Int(perSecond.min() ?? 0))"),
+      ("p99_us_at_100k", format(best.p99)), ("p99_us_at_100k_median_round", format(latency[latency.count / 2].p99)),
+      ("p99_us_at_100k_worst_round", format(latency[latency.count - 1].p99)),
+      ("p99_us_at_100k_ordinary_scheduling", format(ordinary[0].p99)),
+      ("p99_us_at_100k_reports_every_ms", format(oftenReported[0].p99)), ("latency_scheduling", "\"\(scheduling)\""),
+      ("median_us_at_100k", format(best.median)), ("bytes_per_target", String(format: "%.2f", bytes)),
+      ("policy_ns", format(policyNanoseconds)), ("codec_ns", format(codec)),
+      ("wire_ns_with_policy", format(wireNanoseconds)), ("instructions_per_decision", "\(option("--instructions", 0))"),
+      ("load_average", String(format: "%.2f", Machine.loadAverage)),
+    ]
+    print("{" + fields.map { "\"\($0)\": \($1)" }.joined(separator: ", ") + "}")
+  }
+
+  /// Rounds in the order of their p99.
+  static func latencies(
+    _ wire: WireBench, rounds: Int, _ title: String, reportEvery: UInt64
+  ) throws -> [LatencyRound] {
+    var latency: [LatencyRound] = []
+    for _ in 0..<rounds {
+      latency.append(try wire.latency(rate: 100_000, total: 30_000, reportEvery: reportEvery))
+      // The kernel lets real-time threads run for 95 % of a second at most.
+      usleep(250_000)
+    }
+    latency.sort { $0.p99 < $1.p99 }
+    for round in latency {
       print(
-        "wire: \(Int(throughput.perSecond)) decisions/s in batches of 4096, "
-          + "\(Int(throughput.perProcessorSecond)) per second of the dispatcher's processor time")
-      let (median, p99) = try wire.latency(rate: 100_000, seconds: 5)
-      print("wire: median \(median) us, p99 \(p99) us at 100,000 decisions/s")
-      print(
-        "{\"decisions_per_second_in_process\": \(lard), \"decisions_per_second_wire\": \(Int(throughput.perSecond)), "
-          + "\"p99_us_at_100k\": \(p99), \"bytes_per_target\": \(bytes)}")
-    } catch {
-      print("the wire could not be measured: \(error)")
-      exit(1)
+        "latency at 100,000/s, \(title): median \(format(round.median)) us, p99 \(format(round.p99)) us, p99.9 "
+          + "\(format(round.p999)) us; the generator itself paused for up to \(format(round.generatorPause)) us")
     }
+    return latency
   }
 
-  static func measure(
-    _ name: PolicyName, _ stream: [UInt64], targets: Int, nodes: Int, requests: Int
-  ) -> (rate: Double, bytesPerTarget: Double) {
-    var parameters = DispatcherParameters.with(name)
-    parameters.tableCapacity = targets
-    parameters.slowStart = 0
-    var state = DispatcherState(parameters)
-    var actions: [DispatcherState.Action] = []
-    for node in 0..<nodes {
-      let registration = BackEndRegistration(
-        address: IPAddress(ipv4: 0x0a00_0000 + UInt32(node)), mac: MACAddress(bits: UInt64(node)), handoffPort: 7001,
-        serverPort: 8080, weight: 100, maximumConnections: 100_000)
-      state.handle(
-        .registerBackEnd(PeerID(UInt64(node)), name: "node-\(node)", instance: 1, registration), now: 0, &actions)
-      state.handle(
-        .report(PeerID(UInt64(node)), LoadReport(ended: 0, active: 0, state: .up)), now: 0, &actions)
-    }
-    let distributor = PeerID(1000)
-    var active = [UInt32](repeating: 0, count: nodes)
-    var ended = [UInt32](repeating: 0, count: nodes)
-    // Open connections in the order of their assignment; the oldest end first.
-    var open = [UInt8](repeating: 0, count: 4096)
-    var opened = 0
-    var closed = 0
-    let keptOpen = max(1, Int(state.admissionLimit) * 3 / 4 - 128)
-    // Warm the table before the clock starts.
-    var measured = 0.0
-    var now: UInt64 = 1
-    for phase in 0..<2 {
-      let start = processorTime()
-      let count = phase == 0 ? stream.count : requests
-      var index = 0
-      while index < count {
-        // A batch as it comes from one distributor, then one report of each node.
-        let end = min(count, index + 256)
-        actions.removeAll(keepingCapacity: true)
-        while index < end {
-          state.handle(
-            .request(
-              distributor, DecisionRequest(id: UInt64(index), target: stream[index % stream.count])),
-            now: now, &actions)
-          index += 1
-        }
-        for action in actions {
-          if case .answer(_, let decision) = action, case .assigned(let id) = decision.outcome {
-            active[Int(id.rawValue)] += 1
-            open[opened & 4095] = UInt8(id.rawValue)
-            opened += 1
-          }
-        }
-        now += 50_000
-        while opened - closed > keptOpen {
-          ended[Int(open[closed & 4095])] += 1
-          closed += 1
-        }
-        for node in 0..<nodes {
-          active[node] -= ended[node]
-          state.handle(
-            .report(PeerID(UInt64(node)), LoadReport(ended: ended[node], active: active[node], state: .up)), now: now,
-            &actions)
-          ended[node] = 0
-        }
-      }
-      measured = Double(processorTime() - start)
-    }
-    let counters = state.counters
-    precondition(counters.assignedTotal == UInt64(stream.count + requests))
-    if CommandLine.arguments.contains("-v") {
-      print(counters.assigned, "targets", state.table.count, "given up", state.table.evictions)
-    }
-    return (Double(requests) / measured * 1e9, Double(state.table.storageBytes) / Double(state.table.capacity))
-  }
+  static func format(_ value: Double) -> String { String(format: "%.1f", value) }
 
-  /// Nanoseconds of processor time of this thread, or of all threads: what others do on the machine does not count.
-  static func processorTime(ofProcess: Bool = false) -> UInt64 {
-    var time = timespec()
-    unsafe clock_gettime(ofProcess ? CLOCK_PROCESS_CPUTIME_ID : CLOCK_THREAD_CPUTIME_ID, &time)
-    return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
-  }
-
-  static func bytesPerTarget(_ targets: Int) -> Double {
-    Double(TargetTable(capacity: targets).storageBytes) / Double(targets)
+  static func spread(_ values: [Double]) -> String {
+    "\(Int(values.max() ?? 0)) (worst of \(values.count) rounds \(Int(values.min() ?? 0)))"
   }
 }

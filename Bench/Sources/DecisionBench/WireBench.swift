@@ -13,14 +13,14 @@ import Wire
 /// of the cluster on the other, in this thread.
 final class WireBench {
   private let role: DispatcherRole
-  private let distributor: ControlConnection
-  private var backEnds: [ControlConnection] = []
-  private var active: [UInt32]
-  private var ended: [UInt32]
+  let distributor: ControlConnection
+  private(set) var backEnds: [ControlConnection] = []
+  var active: [UInt32]
+  var ended: [UInt32]
   private var open: [UInt8] = Array(repeating: 0, count: 1 << 17)
   private var opened = 0
   private var closed = 0
-  private let stream: [UInt64]
+  let stream: [UInt64]
 
   init(nodes: Int, stream: [UInt64], targets: Int) throws {
     var parameters = DispatcherParameters.with(.lard)
@@ -29,9 +29,12 @@ final class WireBench {
     parameters.admission = .unlimited
     parameters.slowStart = 0
     let loopback = IPAddress(ipv4: 0x7f00_0001)
+    // Threads inherit the processor of whoever starts them: the dispatcher gets the first, this thread the last.
+    Machine.pin(to: 0)
     role = try DispatcherService.start(
       DispatcherConfiguration(listen: Endpoint(loopback, 0), name: "dispatcher", parameters: parameters),
       metrics: MetricsRegistry(), logger: Logger(label: "bench", factory: { _ in SwiftLogNoOpLogHandler() }))
+    Machine.pin(to: Machine.processors - 1)
     let now = MonotonicTime.now()
     distributor = try ControlConnection.dial(role.endpoint, now: now)
     distributor.send(.hello(Hello(role: .distributor, instance: 1, name: "distributor")))
@@ -68,7 +71,7 @@ final class WireBench {
     }
   }
 
-  private func receive(_ connection: ControlConnection, _ now: UInt64, _ decided: ([Decision]) -> Void) throws {
+  func receive(_ connection: ControlConnection, _ now: UInt64, _ decided: ([Decision]) -> Void) throws {
     do {
       try connection.receive(now: now) { message in
         if case .decisions(let decisions) = message { decided(decisions) }
@@ -82,6 +85,18 @@ final class WireBench {
 
   /// Counts new connections and lets the nodes report the oldest as ended.
   private func account(_ decisions: [Decision], keepingOpen kept: Int) {
+    count(decisions, keepingOpen: kept)
+    for node in backEnds.indices where ended[node] > 0 { report(node) }
+  }
+
+  func report(_ node: Int) {
+    active[node] -= ended[node]
+    backEnds[node].send(.loadReport(LoadReport(ended: ended[node], active: active[node], state: .up)))
+    ended[node] = 0
+    try? backEnds[node].flush()
+  }
+
+  func count(_ decisions: [Decision], keepingOpen kept: Int) {
     for case .assigned(let id) in decisions.map(\.outcome) {
       active[Int(id.rawValue)] += 1
       open[opened & (open.count - 1)] = UInt8(id.rawValue)
@@ -91,19 +106,13 @@ final class WireBench {
       ended[Int(open[closed & (open.count - 1)])] += 1
       closed += 1
     }
-    for node in backEnds.indices where ended[node] > 0 {
-      active[node] -= ended[node]
-      backEnds[node].send(.loadReport(LoadReport(ended: ended[node], active: active[node], state: .up)))
-      ended[node] = 0
-      try? backEnds[node].flush()
-    }
   }
 
   /// Full batches, the next as soon as one is answered: decisions per second of time, and per second of processor time of
   /// the dispatcher's thread, which others on the machine do not lengthen.
   func throughput(batch: Int, total: Int) throws -> (perSecond: Double, perProcessorSecond: Double) {
     let start = MonotonicTime.now()
-    let processorStart = Main.processorTime(ofProcess: true) - Main.processorTime()
+    let processorStart = ProcessorTime.ofProcess() - ProcessorTime.ofThread()
     var asked = 0
     while asked < total {
       distributor.send(
@@ -120,41 +129,7 @@ final class WireBench {
       }
       account(answered, keepingOpen: 600)
     }
-    let processor = Main.processorTime(ofProcess: true) - Main.processorTime() - processorStart
+    let processor = ProcessorTime.ofProcess() - ProcessorTime.ofThread() - processorStart
     return (Double(asked) / Double(MonotonicTime.now() - start) * 1e9, Double(asked) / Double(processor) * 1e9)
-  }
-
-  /// Requests that arrive at a fixed rate, batched only while a batch is unanswered; microseconds from arrival to decision:
-  /// median and 99th percentile.
-  func latency(rate: Int, seconds: Int) throws -> (median: Double, p99: Double) {
-    let period = UInt64(1_000_000_000 / rate)
-    let total = rate * seconds
-    var latencies: [UInt64] = []
-    latencies.reserveCapacity(total)
-    let start = MonotonicTime.now()
-    var arrived = 0
-    var sent = 0
-    var pending: [Decision] = []
-    while latencies.count < total {
-      let now = MonotonicTime.now()
-      arrived = min(total, Int((now - start) / period))
-      if sent == latencies.count, arrived > sent {
-        distributor.send(
-          .decisionRequests(
-            (sent..<arrived).map {
-              DecisionRequest(id: UInt64($0), target: stream[$0 % stream.count])
-            }))
-        sent = arrived
-        try distributor.flush()
-      }
-      pending.removeAll(keepingCapacity: true)
-      try receive(distributor, now) { pending += $0 }
-      if pending.isEmpty { continue }
-      let end = MonotonicTime.now()
-      for decision in pending { latencies.append(end - (start + decision.id * period)) }
-      account(pending, keepingOpen: 600)
-    }
-    latencies.sort()
-    return (Double(latencies[total / 2]) / 1000, Double(latencies[total * 99 / 100]) / 1000)
   }
 }

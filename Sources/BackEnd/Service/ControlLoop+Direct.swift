@@ -24,6 +24,9 @@ extension ControlLoop {
     if isFirst { shared.mailboxes.first?.adoptPredecessors(at: endpoints) }
   }
 
+  /// False where connections must be served directly and the listener cannot take them.
+  func mayServe(isIPv4: Bool) -> Bool { configuration.serve != .direct || shared.families.contains(isIPv4: isIPv4) }
+
   /// Once a second: whether the web server's listener can be given connections. It may have been started anew.
   mutating func judgeListeners(_ now: UInt64) -> UInt64 {
     guard plane != nil else { return .max }

@@ -84,7 +84,7 @@ struct ControlLoop: ~Copyable {
 
   /// Changes the node's network; what was changed before a failure is put back.
   mutating func setUp() throws(StartupFailure) {
-    try network.setUp()
+    try network.setUp(keepingAddresses: plane?.hadPredecessor == true)
     do throws(StartupFailure) {
       shared.tunnelCounters.publish(
         try tunnels.open(at: network.interface.name, accepting: configuration.acceptsTunnels))
@@ -205,7 +205,8 @@ struct ControlLoop: ~Copyable {
 
   /// One answering family is enough: a server that does not listen on ::1 still serves all IPv4 clients.
   private var serverAnswers: Bool {
-    (servesIPv4 && checkIPv4.isUp == true) || (servesIPv6 && checkIPv6.isUp == true)
+    (servesIPv4 && checkIPv4.isUp == true && mayServe(isIPv4: true))
+      || (servesIPv6 && checkIPv6.isUp == true && mayServe(isIPv4: false))
       || (!servesIPv4 && !servesIPv6 && checkIPv4.isUp == true)
   }
 
@@ -217,6 +218,8 @@ struct ControlLoop: ~Copyable {
     if servesIPv6 { next = min(next, checkIPv6.turn(epoll, now: now)) }
     if checkIPv4.isUp != upIPv4 { logServer(checkIPv4) }
     if checkIPv6.isUp != upIPv6 { logServer(checkIPv6) }
+    // Another listener: looked at before the dispatcher hears that the server is up.
+    if checkIPv4.isUp != upIPv4 || checkIPv6.isUp != upIPv6 { nextJudgement = 0 }
     return next
   }
 

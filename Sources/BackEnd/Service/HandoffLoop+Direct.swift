@@ -57,9 +57,7 @@ extension HandoffLoop {
 
   /// Reads what the kernel has told of this loop's connections. No system call.
   mutating func drainEvents(_ direct: DirectInstaller) {
-    var any = false
     while let event = direct.ring.next() {
-      any = true
       let token = LoopToken(rawValue: event.token)
       // The end of a connection that was given up before.
       guard isLive(token) else { continue }
@@ -74,7 +72,6 @@ extension HandoffLoop {
         retire(token.index, RelayEnd(lastState: state, error: error), countsEnded: true)
       }
     }
-    if any { direct.ring.release() }
   }
 
   private mutating func completeDirect(_ index: Int) {
@@ -141,7 +138,7 @@ extension HandoffLoop {
       refuseDirect(index, .serverUnreachable)
     case .refused(let code):
       _ = direct.plane.pending.remove(flow)
-      complain("the kernel refuses to assign \(flow): errno \(code); relaying it", now)
+      complain("the kernel refuses to assign \(flow): error \(code); relaying it", now)
       relayInstead(index, started)
     }
   }

@@ -75,8 +75,12 @@ struct NodeNetwork: ~Copyable {
   // MARK: Set up and tear down
 
   /// Settings, routes and rules, after removing what a killed agent left.
-  mutating func setUp() throws(StartupFailure) {
-    removeRoutesRulesAndAddresses()
+  ///
+  /// - Parameter keepingAddresses: connections of a killed agent may be open on its addresses; `apply` removes what is not
+  ///   served any more.
+  mutating func setUp(keepingAddresses: Bool) throws(StartupFailure) {
+    removeRoutesAndRules()
+    if !keepingAddresses { removeAddresses() }
     do throws(SystemError) {
       try setSysctls()
       try addRoutes()
@@ -89,7 +93,8 @@ struct NodeNetwork: ~Copyable {
   }
 
   mutating func tearDown() {
-    removeRoutesRulesAndAddresses()
+    removeRoutesAndRules()
+    removeAddresses()
     sysctls.release()
   }
 
@@ -126,7 +131,7 @@ struct NodeNetwork: ~Copyable {
       tag: NetlinkTag.backEnd)
   }
 
-  private mutating func removeRoutesRulesAndAddresses() {
+  private mutating func removeRoutesAndRules() {
     for isIPv4 in [true, false] {
       var tables: Set<UInt32> = []
       for rule in (try? netlink.rules(tag: NetlinkTag.backEnd, isIPv4: isIPv4)) ?? [] {
@@ -141,6 +146,9 @@ struct NodeNetwork: ~Copyable {
         }
       }
     }
+  }
+
+  private mutating func removeAddresses() {
     for found in (try? netlink.addresses()) ?? [] where found.tag == NetlinkTag.backEnd {
       remove("address \(found.address)") { netlink throws(SystemError) in
         try netlink.remove(found.address, from: found.interface)
@@ -178,6 +186,15 @@ struct NodeNetwork: ~Copyable {
         return found.tag == NetlinkTag.backEnd ? .own : .foreign
       }, connections: connections)
     var succeeded = true
+    // What a killed agent served and nobody serves any more.
+    for found in present
+    where found.tag == NetlinkTag.backEnd && plan.standing[found.address] == nil
+      && !steps.contains(.remove(found.address))
+    {
+      remove("address \(found.address)") { netlink throws(SystemError) in
+        try netlink.remove(found.address, from: found.interface)
+      }
+    }
     for step in steps {
       do throws(SystemError) {
         switch step {

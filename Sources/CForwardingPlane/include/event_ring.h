@@ -24,7 +24,9 @@ static inline const void *event_ring_next(
   return NULL;
 }
 
-// Gives everything before `position` back to the kernel.
+// Gives everything before `position` back to the kernel. The fence keeps the next look at the producer behind the store: a
+// record that is committed in between either shows there or wakes us (`bpf_ringbuf_commit`).
 static inline void event_ring_release(void *consumer, uint64_t position) {
   __atomic_store_n((uint64_t *)consumer, position, __ATOMIC_RELEASE);
+  __atomic_thread_fence(__ATOMIC_SEQ_CST);
 }

@@ -82,3 +82,10 @@ static inline int clinux_epoll_pwait2(int fd, struct epoll_event *events, int co
 static inline int clinux_set_timer_slack(unsigned long nanoseconds) {
   return prctl(PR_SET_TIMERSLACK, nanoseconds, 0, 0, 0);
 }
+// Ties the calling thread to one processor (below 1024, the size of glibc's cpu_set_t).
+static inline int clinux_pin_thread(unsigned int processor) {
+  unsigned long mask[1024 / (8 * sizeof(unsigned long))] = {0};
+  if (processor >= 1024) return -1;
+  mask[processor / (8 * sizeof(unsigned long))] = 1UL << (processor % (8 * sizeof(unsigned long)));
+  return (int)syscall(SYS_sched_setaffinity, 0, sizeof mask, mask);
+}

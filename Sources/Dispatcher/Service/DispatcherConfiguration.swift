@@ -16,6 +16,9 @@ public struct DispatcherConfiguration: Sendable {
   public var parameters: DispatcherParameters
   /// What comes before the policy; `DispatcherRole.setRules` changes it later.
   public var rules: [Rule]
+  /// Nanoseconds for which the thread asks for events again and again before it sleeps, while they come that fast; 0 for
+  /// never, as on a machine of one processor.
+  public var busyWait: UInt64
   /// Bytes that may wait for a peer that does not read; beyond them its connection is closed.
   public var peerQueueLimit: Int
   /// Control connections at a time; further ones are told so and closed.
@@ -26,13 +29,14 @@ public struct DispatcherConfiguration: Sendable {
   public init(
     listen: Endpoint = Endpoint(IPAddress(ipv4: 0), DispatcherConfiguration.defaultPort), name: String,
     instance: UInt64 = UInt64.random(in: 1 ... .max), parameters: DispatcherParameters = DispatcherParameters(),
-    rules: [Rule] = [], peerQueueLimit: Int = 8 << 20, maximumPeers: Int = 4096
+    rules: [Rule] = [], busyWait: UInt64 = 50_000, peerQueueLimit: Int = 8 << 20, maximumPeers: Int = 4096
   ) {
     self.listen = listen
     self.name = name
     self.instance = instance
     self.parameters = parameters
     self.rules = rules
+    self.busyWait = busyWait
     self.peerQueueLimit = peerQueueLimit
     self.maximumPeers = maximumPeers
   }

@@ -25,6 +25,7 @@ struct DispatcherLoop: ~Copyable {
   private let listener: StreamSocket
   private let wakeUp: WakeUp
   var epoll: Epoll
+  private var busyWait: BusyWait
   var state: DispatcherState
   var rules: RuleSet
   private var ruleTable: RuleTable
@@ -56,6 +57,7 @@ struct DispatcherLoop: ~Copyable {
     self.listener = listener
     self.wakeUp = wakeUp
     self.epoll = epoll
+    busyWait = BusyWait(limit: configuration.busyWait)
     state = DispatcherState(configuration.parameters)
     rules = RuleSet(
       rules: configuration.rules, keyHigh: UInt64.random(in: 0 ... .max), keyLow: UInt64.random(in: 0 ... .max))
@@ -67,7 +69,7 @@ struct DispatcherLoop: ~Copyable {
   mutating func run() {
     var now = MonotonicTime.now()
     while !shared.isStopping {
-      let count = epoll.wait(until: nextDeadline(now))
+      let count = busyWait.wait(&epoll, until: nextDeadline(now))
       now = MonotonicTime.now()
       for index in 0..<count { ready(epoll.ready(index), now: now) }
       if let due = state.nextDeadline, due <= now {
@@ -206,6 +208,8 @@ struct DispatcherLoop: ~Copyable {
     snapshot.targets = state.table.count
     snapshot.targetCapacity = state.table.capacity
     snapshot.targetsGivenUp = state.table.evictions
+    snapshot.waits = busyWait.waits
+    snapshot.waitsWithoutSleep = busyWait.spared
     snapshot.ties = state.affinities.count
     snapshot.tiesGivenUp = state.affinities.evictions
     snapshot.queued = state.queuedRequests

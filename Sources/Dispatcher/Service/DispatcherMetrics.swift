@@ -96,6 +96,9 @@ enum DispatcherMetrics {
           .init(labels: [.init("reason", $0.name)], value: Double(snapshot.ended[Int($0.rawValue)]))
         }),
       counter("accept_failures_total", "Control connections that could not be accepted.", snapshot.failedAccepts),
+      counter("turns_total", "Turns of the event loop.", snapshot.waits),
+      counter(
+        "turns_without_sleep_total", "Turns that came without the thread having slept.", snapshot.waitsWithoutSleep),
       counter("messages_received_total", "Messages from nodes, without keep-alive.", snapshot.messagesReceived),
       counter("messages_sent_total", "Messages to nodes, without keep-alive.", snapshot.messagesSent),
       counter("reports_total", "Load reports taken.", counters.reports),

@@ -21,6 +21,9 @@ public struct DispatcherSnapshot: Sendable {
   public var forgottenAssignments: UInt64 = 0
   public var epoch: UInt64 = 0
   public var peers = 0
+  /// Loop turns, and those that were reached without sleeping.
+  public var waits: UInt64 = 0
+  public var waitsWithoutSleep: UInt64 = 0
   public var messagesReceived: UInt64 = 0
   public var messagesSent: UInt64 = 0
   /// By `PeerEnd.rawValue`.

@@ -45,15 +45,15 @@ extension Responder {
   private mutating func sendCookie(_ arrival: Arrival, into actions: inout ActionList) {
     let segment = arrival.segment
     let cookie = SynCookie(keys: keys.handshake, flow: arrival.flow, clientInitial: segment.sequence)
-    guard
-      let number = cookie.make(
-        maximumSegmentSize: segment.options.maximumSegmentSize ?? defaultSegmentSize(arrival.flow), now: arrival.now)
-    else { return }
-    var options = TCPOptions(maximumSegmentSize: announcedSegmentSize(arrival.flow))
+    let offer = CookieOffer(
+      maximumSegmentSize: segment.options.maximumSegmentSize ?? defaultSegmentSize(arrival.flow),
+      windowScale: segment.options.windowScale, sackPermitted: segment.options.sackPermitted)
+    guard let number = cookie.make(offer, now: arrival.now) else { return }
+    var options = TCPOptions(
+      maximumSegmentSize: announcedSegmentSize(arrival.flow),
+      windowScale: segment.options.windowScale.map { _ in configuration.windowScale },
+      sackPermitted: segment.options.sackPermitted)
     if let timestamps = segment.options.timestamps {
-      // Only the echo of our timestamp can bring these two back.
-      options.windowScale = segment.options.windowScale.map { _ in configuration.windowScale }
-      options.sackPermitted = segment.options.sackPermitted
       let value = CookieTimestamp.encode(
         timestampClock(arrival.flow, recent: 0, now: arrival.now).lastSent, windowScale: segment.options.windowScale,
         sackPermitted: segment.options.sackPermitted)
@@ -73,17 +73,23 @@ extension Responder {
     let clientInitial = segment.sequence.advanced(by: -1)
     let number = segment.acknowledgment.advanced(by: -1)
     let cookie = SynCookie(keys: keys.handshake, flow: arrival.flow, clientInitial: clientInitial)
-    guard let segmentSize = cookie.validate(number, now: arrival.now) else {
+    guard let offer = cookie.validate(number, now: arrival.now) else {
       tally.cookiesRejected &+= 1
       return nil
     }
     guard !table.isFull else { return .tableFull }
-    let options: (windowScale: UInt8?, sackPermitted: Bool) =
-      segment.options.timestamps.map { CookieTimestamp.decode($0.echo) } ?? (nil, false)
+    // The timestamp that the client echoes has the exact scale of which the cookie has the next lower one.
+    var windowScale = offer.windowScale
+    if let timestamps = segment.options.timestamps, let exact = CookieTimestamp.decode(timestamps.echo).windowScale,
+      CookieOffer(maximumSegmentSize: 0, windowScale: exact, sackPermitted: false).code
+        == CookieOffer(maximumSegmentSize: 0, windowScale: windowScale, sackPermitted: false).code
+    {
+      windowScale = min(exact, 14)
+    }
     let slot = table.insert(
       connection(
-        arrival.flow, clientInitial: clientInitial, initialSequence: number, segmentSize: segmentSize,
-        windowScale: options.windowScale.map { min($0, 14) }, sackPermitted: options.sackPermitted, arrival))
+        arrival.flow, clientInitial: clientInitial, initialSequence: number, segmentSize: offer.maximumSegmentSize,
+        windowScale: windowScale, sackPermitted: offer.sackPermitted, arrival))
     open(slot, now: arrival.now)
     updateSendWindow(slot, segment)
     _ = receiveText(slot, arrival, packet, into: &actions)
@@ -135,18 +141,14 @@ extension Responder {
     remove(slot)
   }
 
-  /// The client answers a cookie, and in the meantime its repeated SYN got an entry: the entry takes the cookie's number
-  /// and the options of the SYN-ACK that carried it. False when it is no cookie.
+  /// The client answers a cookie, and in the meantime its repeated SYN got an entry: the entry takes the cookie's
+  /// number; both SYN-ACKs had the same options. False when it is no cookie.
   mutating func adoptCookie(_ slot: Int, _ arrival: Arrival) -> Bool {
     guard arrival.now < cookiesUntil else { return false }
     let number = arrival.segment.acknowledgment.advanced(by: -1)
     let cookie = SynCookie(keys: keys.handshake, flow: arrival.flow, clientInitial: table.slots[slot].clientInitial)
     guard cookie.validate(number, now: arrival.now) != nil else { return false }
     table.slots[slot].initialSequence = number
-    if table.slots[slot].clock == nil {
-      table.slots[slot].windowScale = nil
-      table.slots[slot].sackPermitted = false
-    }
     return true
   }
 

@@ -2,9 +2,71 @@
 
 internal import Wire
 
-/// An initial sequence number that is the only state of a handshake (RFC 4987 section 3.6): five bits of a counter of
-/// 69 s, three bits of MSS, and 24 bits of a keyed hash over the flow, the client's number, the whole counter and the MSS.
-/// The upper byte is masked by the flow's key, so that the numbers of different flows tell nothing of each other.
+/// What a cookie says of the client's SYN.
+struct CookieOffer: Equatable, BitwiseCopyable {
+  /// Rounded down to one that a cookie can say.
+  var maximumSegmentSize: UInt16
+  /// Rounded down as well: the client's window then looks smaller than it is, never larger.
+  var windowScale: UInt8?
+  var sackPermitted: Bool
+
+  init(maximumSegmentSize: UInt16, windowScale: UInt8?, sackPermitted: Bool) {
+    self.maximumSegmentSize = maximumSegmentSize
+    self.windowScale = windowScale
+    self.sackPermitted = sackPermitted
+  }
+
+  /// Seven bits: SACK, three of the scale, three of the size.
+  var code: UInt32 {
+    var size: UInt32 = 7
+    while size > 0, CookieOffer.segmentSize(size) > maximumSegmentSize { size -= 1 }
+    var scale: UInt32 = 0
+    if let windowScale {
+      scale = 7
+      while scale > 1, CookieOffer.scale(scale) > windowScale { scale -= 1 }
+    }
+    return (sackPermitted ? 64 : 0) | scale << 3 | size
+  }
+
+  init(code: UInt32) {
+    maximumSegmentSize = CookieOffer.segmentSize(code & 7)
+    let scale = code >> 3 & 7
+    windowScale = scale == 0 ? nil : CookieOffer.scale(scale)
+    sackPermitted = code & 64 != 0
+  }
+
+  /// The sizes that clients really announce: the default, tunnels, PPPoE and Ethernet in both families.
+  private static func segmentSize(_ index: UInt32) -> UInt16 {
+    switch index {
+    case 0: 536
+    case 1: 1024
+    case 2: 1220
+    case 3: 1300
+    case 4: 1380
+    case 5: 1412
+    case 6: 1440
+    default: 1460
+    }
+  }
+
+  /// The scales that clients really announce; index 0 is none.
+  private static func scale(_ index: UInt32) -> UInt8 {
+    switch index {
+    case 0, 1: 0
+    case 2: 2
+    case 3: 4
+    case 4: 6
+    case 5: 7
+    case 6: 8
+    default: 10
+    }
+  }
+}
+
+/// An initial sequence number that is the only state of a handshake (RFC 4987 section 3.6): the lowest bit of a counter of
+/// 69 s, seven bits of what the client offered, and 24 bits of a keyed hash over the flow, the client's number, the whole
+/// counter and the offer. The upper byte is masked by the flow's key, so that the numbers of different flows tell nothing
+/// of each other.
 ///
 /// A cookie is valid while its counter is the present one or the one before: 69 to 137 s. Who guesses has one chance in
 /// 2^23 per segment.
@@ -26,19 +88,16 @@ struct SynCookie {
   }
 
   /// Nil without a key for the present period, which `HandshakeKeys.rotate` prevents.
-  func make(maximumSegmentSize: UInt16, now: UInt64) -> SequenceNumber? {
-    guard let secret = Secret(keys, flow, clientInitial, at: now) else { return nil }
-    var index: UInt32 = 7
-    while index > 0, SynCookie.segmentSize(index) > maximumSegmentSize { index -= 1 }
-    return secret.cookie(index: index)
+  func make(_ offer: CookieOffer, now: UInt64) -> SequenceNumber? {
+    Secret(keys, flow, clientInitial, at: now)?.cookie(offer.code)
   }
 
-  /// The client's MSS, rounded down to one that a cookie can say; nil for a wrong or too old cookie.
-  func validate(_ number: SequenceNumber, now: UInt64) -> UInt16? {
+  /// What the client offered; nil for a wrong or too old cookie.
+  func validate(_ number: SequenceNumber, now: UInt64) -> CookieOffer? {
     for age in 0..<UInt64(2) {
       guard let secret = Secret(keys, flow, clientInitial, at: now &- age << SynCookie.counterShift) else { continue }
-      let index = ((number.rawValue ^ secret.mask) >> 24) & 7
-      if number == secret.cookie(index: index) { return SynCookie.segmentSize(index) }
+      let code = ((number.rawValue ^ secret.mask) >> 24) & 127
+      if number == secret.cookie(code) { return CookieOffer(code: code) }
     }
     return nil
   }
@@ -60,30 +119,16 @@ struct SynCookie {
 
     var mask: UInt32 { UInt32(truncatingIfNeeded: flowKey >> 32) & 0xff00_0000 }
 
-    func cookie(index: UInt32) -> SequenceNumber {
+    func cookie(_ code: UInt32) -> SequenceNumber {
       let tag =
-        UInt32(truncatingIfNeeded: KeyedHash(flowKey, tagKey).hash(UInt64(counter << 3 | index))) & 0x00ff_ffff
-      return SequenceNumber(((counter & 31) << 27 | index << 24) ^ mask | tag)
-    }
-  }
-
-  /// The sizes that clients really announce: the default, tunnels, PPPoE and Ethernet in both families.
-  private static func segmentSize(_ index: UInt32) -> UInt16 {
-    switch index {
-    case 0: 536
-    case 1: 1024
-    case 2: 1220
-    case 3: 1300
-    case 4: 1380
-    case 5: 1412
-    case 6: 1440
-    default: 1460
+        UInt32(truncatingIfNeeded: KeyedHash(flowKey, tagKey).hash(UInt64(counter << 7 | code))) & 0x00ff_ffff
+      return SequenceNumber(((counter & 1) << 31 | code << 24) ^ mask | tag)
     }
   }
 }
 
-/// What a cookie has no room for travels in the five low bits of our first TSval, which the client echoes: its window
-/// scale and SACK-permitted. Clients without timestamps do without both.
+/// What a cookie has no room for travels in the five low bits of our first TSval, which the client echoes: its exact window
+/// scale.
 enum CookieTimestamp {
   private static let noScale: UInt32 = 15
 

@@ -47,7 +47,7 @@ extension DistributorWorker {
   private mutating func transmit() {
     // The local shares the arena's storage and is gone before the arena is written again.
     let (ranges, bytes) = (transmits, core.actions.bytes)
-    let sent = sender.send(ranges.span, of: bytes.span)
+    let sent = delivery.sender.send(ranges.span, of: bytes.span)
     statistics.packetsSent += UInt64(sent)
     statistics.packetsNotSent += UInt64(ranges.count - sent)
   }
@@ -131,16 +131,7 @@ extension DistributorWorker {
   private mutating func deliver(_ range: Range<Int>, by reach: FlowEntry.Action) {
     statistics.packetsDelivered += 1
     let bytes = core.actions.bytes
-    switch reach {
-    case .deliverLocally:
-      let only = [range]
-      _ = sender.send(only.span, of: bytes.span)
-    case .forward(let mac):
-      _ = try? packetSocket.send(bytes.span.extracting(range), to: mac)
-    case .tunnel(let number):
-      guard let tunnel = shared.reach.tunnels[number] else { return }
-      _ = try? tunnelSocket.send(bytes.span.extracting(range), to: Endpoint(tunnel.node, Tunnel.port))
-    }
+    delivery.send(bytes.span.extracting(range), by: reach)
   }
 
   /// A segment that the responder does not know: its flow may have been entered after the packet passed the kernel's

@@ -20,9 +20,7 @@ struct DistributorWorker: ~Copyable {
 
   var epoll: Epoll
   var source: PacketSource
-  var sender: RawPacketSender
-  let packetSocket: PacketSocket
-  let tunnelSocket: DatagramSocket
+  var delivery: Delivery
   var core: PacketCore
 
   let dispatcher: Dialer
@@ -63,9 +61,9 @@ struct DistributorWorker: ~Copyable {
     self.logger = logger
     self.epoll = epoll
     self.source = source
-    self.sender = sender
-    self.packetSocket = packetSocket
-    self.tunnelSocket = tunnelSocket
+    delivery = Delivery(
+      sender: sender, packetSocket: packetSocket, tunnelSocket: tunnelSocket, tunnels: shared.reach.tunnels,
+      splits: checksums == .rightOrOpen)
     var limits = ResponderConfiguration(targetKey: TargetHash.key)
     limits.headTimeout = configuration.headTimeout
     limits.leaveRoom(for: configuration)

@@ -57,8 +57,11 @@ struct LiveFlows {
   /// Removes the entries whose linger time is over.
   mutating func removeDue(from table: FlowTable, now: UInt64) {
     guard let first = book.nextDeadline else { return }
-    if first > now, table.occupied <= book.limits.crowded { return }
-    while let removal = book.due(now: now, occupied: table.occupied) {
+    // Asked in every turn: the exact number is worth two system calls only when it may matter.
+    if first > now, table.occupiedAtMost <= book.limits.crowded { return }
+    while let removal = book.due(
+      now: now, occupied: table.occupiedAtMost <= book.limits.crowded ? 0 : table.occupied)
+    {
       _ = table.remove(removal.flow, ifHandoff: removal.handoff)
     }
   }

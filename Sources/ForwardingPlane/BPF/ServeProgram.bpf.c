@@ -39,7 +39,6 @@ struct sock_common {
   __be32 skc_daddr;
   __be32 skc_rcv_saddr;
   __be16 skc_dport;
-  __u16 skc_num;
   unsigned short skc_family;
   possible_net_t skc_net;
   struct in6_addr___kernel skc_v6_daddr;
@@ -47,8 +46,10 @@ struct sock_common {
 } KERNEL;
 struct sock {
   struct sock_common __sk_common;
-  __u16 sk_protocol;
   int sk_err;
+} KERNEL;
+struct inet_sock {
+  __be16 inet_sport;
 } KERNEL;
 struct tcp_sock {
   __u64 bytes_received;
@@ -370,7 +371,8 @@ static __always_inline bool connection_key(const struct sock *sk, struct serve_k
     return false;
   }
   key->client_port = sk->__sk_common.skc_dport;
-  key->service_port = bpf_htons(sk->__sk_common.skc_num);
+  // Not skc_num: a socket that closes has given its port back by then (`tcp_set_state`).
+  BPF_CORE_READ_INTO(&key->service_port, (struct inet_sock *)sk, inet_sport);
   return true;
 }
 

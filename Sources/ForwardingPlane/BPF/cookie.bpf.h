@@ -18,8 +18,8 @@ static __always_inline const struct handoff_cookie_key *cookie_key(const struct 
   return key->period == period && key->tag ? key : NULL;
 }
 
-// By index, the sizes that clients really announce.
-static __always_inline __u32 cookie_index(__u16 segment_size) {
+// Three bits of the largest size that is not above the client's.
+static __always_inline __u32 cookie_size(__u16 segment_size) {
   if (segment_size < 1024) return 0;
   if (segment_size < 1220) return 1;
   if (segment_size < 1300) return 2;
@@ -30,16 +30,33 @@ static __always_inline __u32 cookie_index(__u16 segment_size) {
   return 7;
 }
 
-static __always_inline __u32 cookie_from(__u64 flow_key, __u64 tag_key, __u32 counter, __u32 index) {
-  __u32 tag = (__u32)siphash_word((__u32)(counter << 3 | index), flow_key, tag_key) & 0x00ffffff;
+// Three bits of the largest scale that is not above the client's; 0 is none.
+static __always_inline __u32 cookie_scale(__u8 scale) {
+  if (scale == NO_SCALE) return 0;
+  if (scale < 2) return 1;
+  if (scale < 4) return 2;
+  if (scale < 6) return 3;
+  if (scale < 7) return 4;
+  if (scale < 8) return 5;
+  if (scale < 10) return 6;
+  return 7;
+}
+
+// What the client offered, in seven bits.
+static __always_inline __u32 cookie_code(__u16 segment_size, __u8 scale, bool sack) {
+  return (sack ? 64 : 0) | cookie_scale(scale) << 3 | cookie_size(segment_size);
+}
+
+static __always_inline __u32 cookie_from(__u64 flow_key, __u64 tag_key, __u32 counter, __u32 code) {
+  __u32 tag = (__u32)siphash_word((__u32)(counter << 7 | code), flow_key, tag_key) & 0x00ffffff;
   __u32 mask = (__u32)(flow_key >> 32) & 0xff000000;
-  return (((counter & 31) << 27 | index << 24) ^ mask) | tag;
+  return (((counter & 1) << 31 | code << 24) ^ mask) | tag;
 }
 
 static __always_inline __u32 make_cookie(
-    const struct handoff_cookie_key *key, const struct flow_words *words, __u32 isn, __u32 index, __u64 now) {
+    const struct handoff_cookie_key *key, const struct flow_words *words, __u32 isn, __u32 code, __u64 now) {
   __u64 flow_key = siphash_flow(words, key->outer[0], key->outer[1], isn);
-  return cookie_from(flow_key, key->tag, cookie_counter(now), index);
+  return cookie_from(flow_key, key->tag, cookie_counter(now), code);
 }
 
 // Whether `number` is the cookie that this flow got for `isn`, now or one count ago.
@@ -52,9 +69,9 @@ static __always_inline bool is_cookie(
     __u64 flow_key = siphash_flow(words, key->outer[0], key->outer[1], isn);
     __u32 upper = (number ^ (__u32)(flow_key >> 32)) >> 24;
     __u32 counter = cookie_counter(made);
-    // The tag is only worth computing when the counter's bits are right.
-    if (upper >> 3 != (counter & 31)) continue;
-    if (cookie_from(flow_key, key->tag, counter, upper & 7) == number) return true;
+    // The tag is only worth computing when the counter's bit is right.
+    if (upper >> 7 != (counter & 1)) continue;
+    if (cookie_from(flow_key, key->tag, counter, upper & 127) == number) return true;
   }
   return false;
 }
@@ -66,7 +83,7 @@ static __always_inline __u32 challenge_number(
   return (__u32)siphash_flow(words, key->outer[1], key->tag, cookie_counter(now));
 }
 
-// Our timestamp for a client: the same clock as in user space, with the options in its five low bits.
+// Our timestamp for a client: the same clock as in user space, with scale and SACK in its five low bits.
 static __always_inline __u32 cookie_timestamp(
     const struct handoff_handshake *shake, const struct flow_words *words, __u64 now, __u8 scale, bool sack) {
   struct flow_words addresses = *words;

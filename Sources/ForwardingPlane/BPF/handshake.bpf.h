@@ -63,7 +63,7 @@ static __always_inline int answer_syn(
   const struct syn_options *options = &syn->options;
   __u16 segment_size = options->has_segment_size ? options->segment_size : packet->ipv4 ? 536 : 1220;
   struct tcp_answer answer = {};
-  __u32 number = make_cookie(key, &syn->words, packet->sequence, cookie_index(segment_size), now);
+  __u32 number = make_cookie(key, &syn->words, packet->sequence, cookie_code(segment_size, options->scale, options->sack), now);
   answer.header.seq = bpf_htonl(number);
   answer.header.ack_seq = bpf_htonl(packet->sequence + 1);
   answer.header.syn = 1;
@@ -71,16 +71,23 @@ static __always_inline int answer_syn(
   answer.header.window = bpf_htons(shake->window);
   __u32 announced = packet->ipv4 ? shake->segment_size_ipv4 : shake->segment_size_ipv6;
   answer.words[5] = bpf_htonl(0x02040000 | announced);
+  // The layout of `TCPOptions.emit`, which is that of Linux.
+  __u32 scale = bpf_htonl(0x01030300 | shake->window_scale);
+  bool scales = options->scale != NO_SCALE;
   __u32 length = 24;
   if (options->has_timestamp) {
     answer.words[6] = options->sack ? bpf_htonl(0x0402080a) : bpf_htonl(0x0101080a);
     answer.words[7] = bpf_htonl(cookie_timestamp(shake, &syn->words, now, options->scale, options->sack));
     answer.words[8] = bpf_htonl(options->timestamp);
-    length = 36;
-    if (options->scale != NO_SCALE) {
-      answer.words[9] = bpf_htonl(0x01030300 | shake->window_scale);
-      length = 40;
-    }
+    if (scales) answer.words[9] = scale;
+    length = scales ? 40 : 36;
+  } else if (options->sack) {
+    answer.words[6] = bpf_htonl(0x01010402);
+    if (scales) answer.words[7] = scale;
+    length = scales ? 32 : 28;
+  } else if (scales) {
+    answer.words[6] = scale;
+    length = 28;
   }
   if (!send_answer(skb, packet, &answer, length, syn->is_open)) return finish(HANDOFF_REWRITE_FAILED, DROP);
   return finish(outcome, bpf_redirect(skb->ifindex, 0));

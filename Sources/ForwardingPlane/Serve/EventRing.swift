@@ -60,7 +60,7 @@ public final class EventRing {
   /// For epoll: readable when an end was told since all was read.
   public var raw: Int32 { descriptor.raw }
 
-  /// The next event, nil when there is none. What was read is given back to the kernel by `release`.
+  /// The next event, nil when there is none: then the descriptor becomes readable with the next end.
   public func next() -> ConnectionEvent? {
     var length: UInt32 = 0
     // SAFETY: both mappings live as long as this object; the data lies one page behind the producer's position, and the
@@ -68,8 +68,10 @@ public final class EventRing {
     while let record = unsafe event_ring_next(
       producer, producer + page, UInt64(EventRing.bytes), &position, &length)
     {
-      guard length >= UInt32(MemoryLayout<serve_event>.size) else { continue }
-      let event = unsafe record.loadUnaligned(as: serve_event.self)
+      let isWhole = length >= UInt32(MemoryLayout<serve_event>.size)
+      let event = isWhole ? unsafe record.loadUnaligned(as: serve_event.self) : serve_event()
+      // At once: the kernel wakes a reader only for a record that it has read everything before.
+      unsafe event_ring_release(consumer, position)
       switch event.kind {
       case SERVE_ESTABLISHED.rawValue: return ConnectionEvent(token: event.token, kind: .established)
       case SERVE_ENDED.rawValue:
@@ -83,7 +85,4 @@ public final class EventRing {
     }
     return nil
   }
-
-  /// Makes room for new events.
-  public func release() { unsafe event_ring_release(consumer, position) }
 }

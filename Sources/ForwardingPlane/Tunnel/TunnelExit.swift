@@ -14,7 +14,8 @@ public import Wire
 public struct TunnelExit: ~Copyable, Sendable {
   private let hook: TrafficHook
   private let programID: UInt32
-  private let createdQdisc: Bool
+  /// The qdisc was there before, without any filter: somebody's own.
+  private let keepsQdisc: Bool
   let program: SharedDescriptor
   private let peers: AddressSet
   private let served: AddressSet
@@ -33,9 +34,11 @@ public struct TunnelExit: ~Copyable, Sendable {
     let served = AddressSet(try object.map("tunnel_served", handoff_address.self, UInt32.self), "served addresses")
     let counters = try TunnelCounterArray(try object.map("tunnel_counts", UInt32.self, tunnel_counters.self))
     let created = try hook.createQdisc()
+    let keepsQdisc: Bool
+    if created { keepsQdisc = false } else { keepsQdisc = try !hook.hasFilters() }
     do {
       return TunnelExit(
-        hook: hook, programID: try hook.attach(program), createdQdisc: created, program: program, peers: peers,
+        hook: hook, programID: try hook.attach(program), keepsQdisc: keepsQdisc, program: program, peers: peers,
         served: served, counters: counters)
     } catch {
       if created { try? hook.removeUnusedQdisc() }
@@ -49,13 +52,13 @@ public struct TunnelExit: ~Copyable, Sendable {
   /// Packets for these addresses may come out of the tunnels.
   public func setServed(_ addresses: Set<IPAddress>) throws(ForwardingPlaneError) { try served.replace(by: addresses) }
 
-  /// Removes the program, and the clsact qdisc when nothing else uses it and this process created it. A program that
+  /// Removes the program, and the clsact qdisc when nothing else uses it. A program that
   /// somebody else has put in its place meanwhile stays.
   public consuming func detach() throws(ForwardingPlaneError) {
     do {
       guard try hook.attachedProgram() == programID else { return }
       try hook.detach()
-      if createdQdisc { try hook.removeUnusedQdisc() }
+      if !keepsQdisc { try hook.removeUnusedQdisc() }
     } catch .noSuchInterface {
       return  // The interface went, and everything with it.
     }

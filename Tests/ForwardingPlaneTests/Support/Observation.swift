@@ -21,14 +21,20 @@ struct Observation: Hashable, Sendable {
   }
 }
 
-extension ForwardingPlane {
-  /// Runs the program over a frame as if it had come in by the interface of that index. Nothing is sent.
+/// What a program returned for one frame, and what it made of it.
+struct ProgramRun: Hashable, Sendable {
+  var verdict: Observation.Verdict
+  var frame: Frame
+  var mark: UInt32
+  /// Of one run of the program, on average.
+  var nanoseconds: Int
+
+  /// Runs a program of tc over a frame as if it had come in by the interface of that index. Nothing is sent.
   ///
   /// - Parameter times: how often; the frame is not put back in between.
-  func run(
-    _ frame: Frame, interface: UInt32, segmentSize: UInt32 = 0, times: Int = 1
-  ) throws(SystemError) -> Observation {
-    let before = counters()
+  init(
+    _ program: SharedDescriptor, _ frame: Frame, interface: UInt32, segmentSize: UInt32 = 0, times: Int = 1
+  ) throws(SystemError) {
     var context = unsafe __sk_buff()
     unsafe context.ifindex = interface
     unsafe context.ingress_ifindex = 0
@@ -56,11 +62,7 @@ extension ForwardingPlane {
       }
     }
     guard result == 0 else { throw SystemError("bpf_prog_test_run_opts", errno: -result) }
-    let after = counters()
-    let outcomes = ForwardingOutcome.allCases.flatMap { outcome in
-      Array(repeating: outcome, count: Int(after[outcome] - before[outcome]))
-    }
-    let verdict: Observation.Verdict =
+    verdict =
       switch Int32(bitPattern: unsafe options.retval) {
       case -1: .pass
       case 2: .drop
@@ -68,9 +70,26 @@ extension ForwardingPlane {
       case 7: .redirect
       case let other: .other(other)
       }
-    let length = Int(unsafe options.data_size_out)
+    self.frame = Frame(bytes: Array(output[..<Int(unsafe options.data_size_out)]))
+    mark = unsafe context.mark
+    nanoseconds = Int(unsafe options.duration)
+  }
+}
+
+extension ForwardingPlane {
+  /// Runs the program over a frame as if it had come in by the interface of that index. Nothing is sent.
+  ///
+  /// - Parameter times: how often; the frame is not put back in between.
+  func run(
+    _ frame: Frame, interface: UInt32, segmentSize: UInt32 = 0, times: Int = 1
+  ) throws(SystemError) -> Observation {
+    let before = counters()
+    let run = try ProgramRun(program, frame, interface: interface, segmentSize: segmentSize, times: times)
+    let after = counters()
+    let outcomes = ForwardingOutcome.allCases.flatMap { outcome in
+      Array(repeating: outcome, count: Int(after[outcome] - before[outcome]))
+    }
     return Observation(
-      verdict: verdict, frame: Frame(bytes: Array(output[..<length])), mark: unsafe context.mark,
-      outcomes: outcomes, nanoseconds: Int(unsafe options.duration))
+      verdict: run.verdict, frame: run.frame, mark: run.mark, outcomes: outcomes, nanoseconds: run.nanoseconds)
   }
 }

@@ -34,7 +34,8 @@ struct Ledger {
     var faults = Ledger.disagreements(now)
     for (family, outcomes) in expected {
       for (outcome, count) in outcomes {
-        let seen = since[Ledger.prefix + family, ["outcome": outcome]]
+        let name = family == RawCase.kernelFamily ? family : Ledger.prefix + family
+        let seen = since[name, ["outcome": outcome]]
         if seen < count { faults.append("\(family) \(outcome): \(seen) of \(count)") }
       }
     }

@@ -13,18 +13,24 @@ struct RawCase: Sendable, CustomTestStringConvertible {
   var connection: String?
   /// Outcome of the handshake.
   var handshake: String?
+  /// Outcomes of packets in the kernel's program.
+  var kernel: [String] = []
   /// Any server must take this: it is tried against the web server itself too.
   var isProper = false
   var body: @Sendable (RawPeer) throws -> Void
 
+  static let kernelFamily = "handoff_forwarding_packets_total"
+
   init(
-    _ name: String, packets: [String] = [], connection: String? = nil, handshake: String? = nil, isProper: Bool = false,
+    _ name: String, packets: [String] = [], connection: String? = nil, handshake: String? = nil, kernel: [String] = [],
+    isProper: Bool = false,
     _ body: @escaping @Sendable (RawPeer) throws -> Void
   ) {
     testDescription = name
     self.packets = packets
     self.connection = connection
     self.handshake = handshake
+    self.kernel = kernel
     self.isProper = isProper
     self.body = body
   }
@@ -32,6 +38,7 @@ struct RawCase: Sendable, CustomTestStringConvertible {
   var expected: [String: [String: Double]] {
     var expected: [String: [String: Double]] = [:]
     for packet in packets { expected["packets_total", default: [:]][packet] = 1 }
+    for packet in kernel { expected[RawCase.kernelFamily, default: [:]][packet] = 1 }
     if let connection { expected["connections_total"] = [connection: 1] }
     if let handshake { expected["handshakes_total"] = [handshake: 1] }
     return expected

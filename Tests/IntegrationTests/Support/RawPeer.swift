@@ -17,6 +17,9 @@ final class RawPeer {
   /// Offered in the SYN; a peer that has them sends timestamps on every segment.
   var options = TCPOptions(maximumSegmentSize: 1400, windowScale: 7, sackPermitted: true)
   var window: UInt16 = 60_000
+  /// An empty line follows the handshake, which servers ignore (RFC 9112 section 2.2): a distributor whose kernel answers
+  /// handshakes knows of the connection only then.
+  var isPrimed = false
   private(set) var sendNext = SequenceNumber(0xffff_f000)
   private(set) var receiveNext = SequenceNumber(0)
   /// In-order bytes that the server sent.
@@ -155,6 +158,9 @@ extension RawPeer {
     try open()
     try awaitSynAck()
     try emit(.ack)
+    guard isPrimed else { return }
+    try send("\r\n")
+    try waitForSegment()
   }
 }
 
@@ -201,6 +207,8 @@ extension RawPeer {
     }
     if timestamps != nil, let theirs = segment.options.timestamps { timestamps = theirs }
     if segment.flags.contains(.syn) {
+      // One that answers a SYN of this peer which is no part of the connection.
+      if isOpen { return }
       receiveNext = segment.sequence.advanced(by: 1)
       isOpen = true
       return
