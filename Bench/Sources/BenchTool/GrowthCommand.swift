@@ -2,7 +2,9 @@
 
 import ArgumentParser
 import Benchmark
+import FoundationEssentials
 import Lab
+import LinuxKernel
 
 /// `bench growth`
 struct GrowthCommand: ParsableCommand {
@@ -22,6 +24,9 @@ struct GrowthCommand: ParsableCommand {
   @Option(help: ArgumentHelp("Options for every cluster_startup, as --option,value.", valueName: "options"))
   var startup: String?
 
+  @Option(help: ArgumentHelp("Report once more from an earlier growth.json.", valueName: "file"))
+  var again: String?
+
   @Option(help: "Folder for the report.")
   var output = ".build/bench"
 
@@ -32,6 +37,13 @@ struct GrowthCommand: ParsableCommand {
   }
 
   func run() throws {
+    if let again {
+      let decoder = JSONDecoder()
+      decoder.keyDecodingStrategy = .convertFromSnakeCase
+      let earlier = try decoder.decode(Growth.Measured.self, from: Data(try FileAccess.read(again)))
+      try GrowthReport(Growth.fit(earlier.points, capacity: earlier.capacity)).write(to: output)
+      return
+    }
     try LabRun.requireRoot()
     try Interruption.watch()
     var growth = Growth()

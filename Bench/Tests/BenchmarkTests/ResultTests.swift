@@ -62,12 +62,14 @@ import Testing
 
 @Suite struct GrowthModelTests {
   /// 300 us at the front, 1500 us at a server: five server nodes saturate a front, as in the USENIX 2000 paper.
+  static func each(_ microseconds: Double) -> GrowthModel.Cost { .init(base: 0, connection: microseconds / 1e6) }
+
   static let model = GrowthModel(
     capacity: 1,
     costs: [
-      .singleFront: .init(front: 300e-6, server: 1500e-6, dispatcher: 20e-6),
-      .distributedFront: .init(front: 0, server: 1800e-6, dispatcher: 20e-6),
-      .relay: .init(front: 750e-6, server: 1400e-6, dispatcher: 0),
+      .singleFront: .init(front: each(300), server: each(1500), dispatcher: each(20)),
+      .distributedFront: .init(front: nil, server: each(1800), dispatcher: each(20)),
+      .relay: .init(front: each(750), server: each(1400), dispatcher: nil),
     ])
 
   @Test func aSingleFrontSaturates() {
@@ -86,5 +88,15 @@ import Testing
 
   @Test func theDispatcherIsALimitToo() {
     #expect(Self.model.rate(.distributedFront, nodes: 1000).rounded() == 50_000)
+  }
+
+  @Test func theFitFindsBothPartsOfACost() {
+    let cost = GrowthModel.Cost(fitting: [10, 20, 50, 80].map { (rate: $0, use: 0.004 + $0 * 150e-6) })
+    #expect(abs(cost.base - 0.004) < 1e-9)
+    #expect(abs(cost.connection - 150e-6) < 1e-12)
+    // Falling with the rate can only be noise.
+    let noise = GrowthModel.Cost(fitting: [(rate: 10, use: 0.02), (rate: 20, use: 0.01)])
+    #expect(noise.base == 0)
+    #expect(abs(noise.connection - 0.001) < 1e-12)
   }
 }

@@ -17,16 +17,29 @@ public struct Growth: Sendable {
 
   public init() {}
 
+  /// Seconds of processor time for one connection, on all nodes of a kind together.
+  public struct Spent: Sendable, Codable {
+    public var front: Double
+    public var server: Double
+    public var dispatcher: Double
+  }
+
   public struct Point: Sendable, Codable {
     public var arrangement: GrowthModel.Arrangement
     public var nodes: Int
     public var rate: Double
     public var errors: Int
-    public var costs: GrowthModel.Costs
+    public var spent: Spent
     /// Share of its capacity that the front used.
     public var frontShare: Double
     /// Share of the machine's processors that all programs used: near 1 the machine was the limit.
     public var machineShare: Double
+  }
+
+  /// Of a result, what was measured.
+  public struct Measured: Sendable, Codable {
+    public var capacity: Double
+    public var points: [Point]
   }
 
   public struct Result: Sendable, Codable {
@@ -51,21 +64,44 @@ public struct Growth: Sendable {
             + "machine at \(hundredths(point.machineShare)), \(point.errors) errors")
       }
     }
-    return Result(capacity: capacity, points: points, model: model(of: points))
+    return Growth.fit(points, capacity: capacity)
   }
 
-  /// Costs are medians over the points with more than a few nodes: with one or two, what a role does when it is nearly
-  /// idle (waking up, batches of one) would be taken for what a connection costs.
-  private func model(of points: [Point]) -> GrowthModel {
+  /// Draws the model again from points that were measured before.
+  public static func fit(_ points: [Point], capacity: Double) -> Result {
     var costs: [GrowthModel.Arrangement: GrowthModel.Costs] = [:]
     for arrangement in GrowthModel.Arrangement.allCases {
-      let enough = min(4, nodes.max() ?? 1)
-      let own = points.filter { $0.arrangement == arrangement && $0.nodes >= enough }.map(\.costs)
+      let own = points.filter { $0.arrangement == arrangement }
       if own.isEmpty { continue }
+      func fit(_ cost: (Spent) -> Double, nodes: (Point) -> Double) -> GrowthModel.Cost {
+        GrowthModel.Cost(
+          fitting: own.map { point in
+            let rate = point.rate / nodes(point)
+            return (rate, rate * cost(point.spent))
+          })
+      }
       costs[arrangement] = GrowthModel.Costs(
-        front: median(own.map(\.front)), server: median(own.map(\.server)), dispatcher: median(own.map(\.dispatcher)))
+        front: arrangement == .distributedFront
+          ? nil
+          : fit {
+            $0.front
+          } nodes: { _ in
+            1
+          },
+        server: fit {
+          $0.server
+        } nodes: {
+          Double($0.nodes)
+        },
+        dispatcher: arrangement == .relay
+          ? nil
+          : fit {
+            $0.dispatcher
+          } nodes: { _ in
+            1
+          })
     }
-    return GrowthModel(capacity: capacity, costs: costs)
+    return Result(capacity: capacity, points: points, model: GrowthModel(capacity: capacity, costs: costs))
   }
 
   private func plan(_ arrangement: GrowthModel.Arrangement, _ count: Int, _ documents: Documents) -> ClusterPlan {
@@ -108,7 +144,7 @@ public struct Growth: Sendable {
     func cost(_ role: String) -> Double { ((used[role] ?? 0) - (before[role] ?? 0)) / Double(max(1, report.requests)) }
     return Point(
       arrangement: arrangement, nodes: count, rate: report.requestsPerSecond, errors: report.failed,
-      costs: .init(front: cost("front"), server: cost("server"), dispatcher: cost("dispatcher")),
+      spent: .init(front: cost("front"), server: cost("server"), dispatcher: cost("dispatcher")),
       frontShare: cost("front") * report.requestsPerSecond / capacity,
       machineShare: (Machine.busySeconds() - machineBefore) / wall / Double(Machine.processors))
   }

@@ -55,7 +55,7 @@ public struct GrowthReport {
       "|---:|---|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for point in result.points {
-      let cells = [point.costs.front, point.costs.server, point.costs.dispatcher].map { "\(Int(($0 * 1e6).rounded()))" }
+      let cells = [point.spent.front, point.spent.server, point.spent.dispatcher].map { "\(Int(($0 * 1e6).rounded()))" }
       lines.append(
         "| \(point.nodes) | \(point.arrangement.rawValue) | \(Int(point.rate)) | "
           + "\(Int(result.model.rate(point.arrangement, nodes: point.nodes))) | \(cells.joined(separator: " | ")) | "
@@ -64,8 +64,8 @@ public struct GrowthReport {
     lines += [
       "", "![to 16 nodes](growth-16.svg)", "", "## Modelled", "",
       """
-      From the measured costs per connection: the rate is the least that server nodes (nodes x share / cost), front (share \
-      / cost) and dispatcher (share / cost) allow.
+      Each kind of node uses something without any connection and something for each; both are fitted to what was measured \
+      (least squares). The rate is the least that server nodes, front and dispatcher allow.
       """, "",
       "| arrangement | \(Self.modelled.map { "\($0)" }.joined(separator: " | ")) |",
       "|---|" + Self.modelled.map { _ in "---:|" }.joined(),
@@ -73,6 +73,18 @@ public struct GrowthReport {
     for arrangement in GrowthModel.Arrangement.allCases {
       let cells = Self.modelled.map { "\(Int(result.model.rate(arrangement, nodes: $0)))" }
       lines.append("| \(arrangement.rawValue) | \(cells.joined(separator: " | ")) |")
+    }
+    lines += [
+      "", "| arrangement | node | share of a processor without connections | us for each connection |",
+      "|---|---|---:|---:|",
+    ]
+    for arrangement in GrowthModel.Arrangement.allCases {
+      guard let costs = result.model.costs[arrangement] else { continue }
+      for (name, cost) in [("front", costs.front), ("server node", costs.server), ("dispatcher", costs.dispatcher)] {
+        guard let cost else { continue }
+        let base = (cost.base * 1e4).rounded() / 1e4
+        lines.append("| \(arrangement.rawValue) | \(name) | \(base) | \(tenths(cost.connection * 1e6)) |")
+      }
     }
     let crossover = result.model.crossover(of: .distributedFront, over: .singleFront)
     lines += [

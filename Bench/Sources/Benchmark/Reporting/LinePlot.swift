@@ -18,8 +18,8 @@ struct LinePlot {
   private static let colors = ["#1f77b4", "#d62728", "#2ca02c", "#ff7f0e", "#9467bd", "#8c564b"]
 
   var svg: String {
-    let (left, right, top, bottom) = (70.0, 230.0, 40.0, 44.0)
-    let (width, height) = (820.0, 440.0)
+    let (left, right, top, bottom) = (70.0, 270.0, 40.0, 44.0)
+    let (width, height) = (860.0, 440.0)
     let points = lines.flatMap(\.points)
     let maxX = max(1, points.map(\.x).max() ?? 1)
     let maxY = max(1e-9, points.map(\.y).max() ?? 1)
