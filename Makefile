@@ -3,6 +3,7 @@
 # make run      bring a cluster up on this machine, replay requests through it, check every byte, report
 #               TRACE=file replays a recorded trace; ARGS=... goes to `lab run` (see `lab run --help`)
 # make test     everything: packages, build, all tests
+# make test-bench   tests of the package Bench
 # make check    format, lint, bans, build with warnings as errors
 # make bench    this cluster beside HAProxy, nginx, Varnish, a layer-4 path and no balancer; report in .build/bench
 #               TRACE=file adds a recorded trace; ARGS=... goes to `bench run` (see `bench run --help`)
@@ -23,7 +24,7 @@ TESTS := $(SUDO) env HANDOFF_BIN=$(BIN) Scripts/run-tests
 BENCH := $(SUDO) env HANDOFF_BIN=$(BIN) Bench/.build/release/bench
 SOURCES := $(shell git ls-files '*.swift' 2> /dev/null)
 
-.PHONY: run test check bench bench-quick bench-growth bench-programs bench-dispatcher simulate build release packages format clean
+.PHONY: run test test-bench check bench bench-quick bench-growth bench-programs bench-dispatcher simulate build release packages format clean
 
 run: packages release
 	$(SUDO) $(BIN)/lab run $(if $(TRACE),--trace $(TRACE)) $(ARGS)
@@ -35,6 +36,11 @@ test: packages release
 	$(TESTS) $(if $(FILTER),filtered,unit) --skip-build $(if $(FILTER),--filter $(FILTER),--skip IntegrationTests)
 	$(if $(FILTER),,$(TESTS) integration --skip-build --filter IntegrationTests)
 	$(if $(FILTER),,Scripts/fuzz 10)
+
+# The tests of the load generator and of the bench's arithmetic; a package of its own, so a build of its own.
+test-bench: packages
+	swift build --build-tests --package-path Bench
+	$(TESTS) bench --skip-build --package-path Bench
 
 check:
 	swift format lint --strict --configuration .swift-format $(SOURCES)
