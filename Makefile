@@ -3,8 +3,12 @@
 # make run      bring a cluster up on this machine, replay requests through it, check every byte, report
 #               TRACE=file replays a recorded trace; ARGS=... goes to `lab run` (see `lab run --help`)
 # make test     everything: packages, build, all tests
+# make test-bench   tests of the package Bench
 # make check    format, lint, bans, build with warnings as errors
-# make bench    this cluster, HAProxy and no balancer side by side (see `lab compare --help`)
+# make bench    this cluster beside HAProxy, nginx, Varnish, a layer-4 path and no balancer; report in .build/bench
+#               TRACE=file adds a recorded trace; ARGS=... goes to `bench run` (see `bench run --help`)
+# make bench-quick    the same in under three minutes
+# make bench-growth   1 to 16 server nodes of equal capacity, and a model to 64
 # make bench-dispatcher   decisions per second, in process and over the wire
 # make random-events      properties of the dispatcher under ten million random events per policy
 # make simulate TRACES='file ...'   the papers' experiments in virtual time, with plots
@@ -19,9 +23,11 @@ RELEASE := -c release
 BIN := $(CURDIR)/.build/release
 TRACES ?= $(wildcard ../shared/traces/*.tsv ../shared/traces/*.xz)
 TESTS := $(SUDO) env HANDOFF_BIN=$(BIN) Scripts/run-tests
+BENCH := $(SUDO) env HANDOFF_BIN=$(BIN) Bench/.build/release/bench
 SOURCES := $(shell git ls-files '*.swift' 2> /dev/null)
 
-.PHONY: run test check bench bench-dispatcher random-events simulate build release packages format clean
+.PHONY: run test test-bench check bench bench-quick bench-growth bench-programs bench-dispatcher random-events
+.PHONY: simulate build release packages format clean
 
 run: packages release
 	$(SUDO) $(BIN)/lab run $(if $(TRACE),--trace $(TRACE)) $(ARGS)
@@ -34,13 +40,28 @@ test: packages release
 	$(if $(FILTER),,$(TESTS) integration --skip-build --filter IntegrationTests)
 	$(if $(FILTER),,Scripts/fuzz 10)
 
+# The tests of the load generator and of the bench's arithmetic; a package of its own, so a build of its own.
+test-bench: packages
+	swift build --build-tests --package-path Bench
+	$(TESTS) bench --skip-build --package-path Bench
+
 check:
 	swift format lint --strict --configuration .swift-format $(SOURCES)
 	Scripts/check-bans
 	swift build --build-tests
 
-bench: packages release
-	$(SUDO) $(BIN)/lab compare $(ARGS)
+bench: bench-programs
+	$(BENCH) run $(if $(TRACE),--trace $(TRACE)) $(ARGS)
+
+bench-quick: bench-programs
+	$(BENCH) run --quick $(if $(TRACE),--trace $(TRACE)) $(ARGS)
+
+bench-growth: bench-programs
+	$(BENCH) growth $(ARGS)
+
+bench-programs: packages release
+	swift build --package-path Bench $(RELEASE) --product load
+	swift build --package-path Bench $(RELEASE) --product bench
 
 bench-dispatcher: packages
 	swift build --package-path Bench -c release --product bench-decisions

@@ -18,6 +18,7 @@ let package = Package(
     .executable(name: "bench-decisions", targets: ["DecisionBench"]),
     .executable(name: "simulate", targets: ["Simulate"]),
     .executable(name: "load", targets: ["LoadTool"]),
+    .executable(name: "bench", targets: ["BenchTool"]),
   ],
   dependencies: [
     .package(name: "handoff", path: ".."), .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
@@ -59,6 +60,25 @@ let package = Package(
         .product(name: "Wire", package: "handoff"),
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ], swiftSettings: strict),
+    .target(
+      name: "Benchmark",
+      dependencies: [
+        "Load", .product(name: "Lab", package: "handoff"), .product(name: "LinuxKernel", package: "handoff"),
+        .product(name: "Wire", package: "handoff"),
+      ], swiftSettings: strict),
+    .executableTarget(
+      name: "BenchTool",
+      dependencies: [
+        "Benchmark", .product(name: "Lab", package: "handoff"), .product(name: "LinuxKernel", package: "handoff"),
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ], swiftSettings: strict),
+    .testTarget(
+      name: "LoadTests",
+      dependencies: [
+        "Load", .product(name: "Lab", package: "handoff"), .product(name: "LinuxKernel", package: "handoff"),
+        .product(name: "Wire", package: "handoff"),
+      ], swiftSettings: strict),
+    .testTarget(name: "BenchmarkTests", dependencies: ["Benchmark", "Load"], swiftSettings: strict),
     .testTarget(
       name: "SimulatorTests",
       dependencies: ["Simulator", .product(name: "DispatcherCore", package: "handoff")], exclude: ["Golden"],

@@ -39,7 +39,8 @@ struct FloodCommand: ParsableCommand {
 /// `lab syn-flood`: runs inside the attacker's namespace.
 struct SynFloodCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "syn-flood", abstract: "Send SYNs from random sources as fast as one thread can.", shouldDisplay: false)
+    commandName: "syn-flood", abstract: "Send SYNs from random sources as fast as one thread can.", shouldDisplay: false
+  )
 
   @Option(help: "ADDRESS:PORT of IPv4.")
   var target: String

@@ -9,7 +9,7 @@ struct Main: ParsableCommand {
     commandName: "lab",
     abstract: "A whole cluster in network namespaces on one machine.",
     subcommands: [
-      RunCommand.self, CompareCommand.self, IntakeCommand.self, FloodCommand.self, SynFloodCommand.self,
+      RunCommand.self, IntakeCommand.self, FloodCommand.self, SynFloodCommand.self,
       ReplayCommand.self, WireCommand.self, UpCommand.self, CleanCommand.self,
     ])
 }

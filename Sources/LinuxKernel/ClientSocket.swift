@@ -17,7 +17,8 @@ public enum ClientSocket {
     let raw = try Syscall.call("socket") { socket(family, type, 0) }
     do {
       if let source {
-        try SocketOption.set(raw, 0 /* IPPROTO_IP */, 24 /* IP_BIND_ADDRESS_NO_PORT */, 1)
+        // IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT (include/uapi/linux/in.h).
+        try SocketOption.set(raw, 0, 24, 1)
         let address = SocketAddress(Endpoint(source, 0))
         _ = try Syscall.call("bind") { unsafe address.withPointer { unsafe Glibc.bind(raw, $0, $1) } }
       }

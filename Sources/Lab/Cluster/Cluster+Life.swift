@@ -17,12 +17,15 @@ extension Cluster {
   /// Starts the web server and the application of a node.
   public func startWeb(of node: ClusterNode) throws(LabError) {
     guard let web = node.web else { return }
+    if let program = plan.serverProgram { return try program.start(at: node, of: self) }
     try Folder.create(web.folder)
     try Cluster.write(web.configuration, to: web.configurationFile)
     try Command.run(["chown", "-R", "www-data:www-data", web.folder]).checked()
-    let application = Application.command(
-      script: "\(run.folder)/application.py", port: ClusterNode.applicationPort)
-    try start("\(node.name)/app", application, in: node, asUser: true)
+    if plan.hasApplication {
+      let application = Application.command(
+        script: "\(run.folder)/application.py", port: ClusterNode.applicationPort)
+      try start("\(node.name)/app", application, in: node, asUser: true)
+    }
     try start("\(node.name)/web", web.command, in: node, asUser: true, environment: web.environment)
   }
 
@@ -32,6 +35,7 @@ extension Cluster {
     case .direct: return
     case .haproxy:
       guard let service = node.service else { return }
+      if let program = plan.frontProgram { return try program.start(at: node, of: self) }
       let file = "\(node.folder)/haproxy.cfg"
       let text = HAProxy.configuration(
         listeners: [Endpoint(service.ipv4, plan.frontPort), Endpoint(service.ipv6, plan.frontPort)],
@@ -59,7 +63,10 @@ extension Cluster {
     processes.withLock { $0["wire"] = process }
   }
 
-  private func start(
+  /// Starts a program at a node; it is found as `name` and ended with the cluster.
+  ///
+  /// - Parameter asUser: as `www-data` instead of root.
+  public func start(
     _ name: String, _ command: [String], in node: ClusterNode, asUser: Bool = false,
     environment: [String: String] = [:]
   ) throws(LabError) {
@@ -74,10 +81,10 @@ extension Cluster {
   func waitForWeb(of node: ClusterNode) throws(LabError) {
     guard let web = node.web else { return }
     let loopback = IPAddress(ipv4: 0x7f00_0001)
-    for (name, path, port) in [
-      ("\(node.name)/web", "/ready.txt", web.port), ("\(node.name)/web", "/app/hello", web.port),
-    ] {
-      try HTTPProbe.waitUntilReady(path, at: Endpoint(loopback, port), in: node.namespace, within: 20) {
+    let hasApplication = plan.hasApplication && plan.serverProgram == nil
+    let name = "\(node.name)/web"
+    for path in ["/ready.txt"] + (hasApplication ? ["/app/hello"] : []) {
+      try HTTPProbe.waitUntilReady(path, at: Endpoint(loopback, web.port), in: node.namespace, within: 20) {
         () throws(LabError) in try self.checkAlive(name)
       }
     }

@@ -21,7 +21,7 @@ public final class Cluster: Sendable {
   let statesBefore: [String: [String]]
 
   /// The document root of all web servers.
-  public var documentRoot: String { "\(run.folder)/site" }
+  public var documentRoot: String { plan.documents ?? "\(run.folder)/site" }
 
   /// Builds the network, starts every process and returns when requests get through to each front.
   public static func start(_ plan: ClusterPlan, site: Site) throws(LabError) -> Cluster {
@@ -65,7 +65,7 @@ public final class Cluster: Sendable {
       try Folder.create(folder)
       let web = nodePlan.server.map { kind in
         WebServerInstance(
-          kind: kind, port: plan.serverPort, root: "\(run.folder)/site", folder: "\(folder)/web",
+          kind: kind, port: plan.serverPort, root: plan.documents ?? "\(run.folder)/site", folder: "\(folder)/web",
           applicationPort: ClusterNode.applicationPort)
       }
       nodes.append(
@@ -74,11 +74,10 @@ public final class Cluster: Sendable {
           service: nodePlan.isDistributor ? LabAddresses.service(fronts) : nil, web: web, folder: folder))
     }
     self.nodes = nodes
-    try site.write(below: "\(run.folder)/site")
-    try Cluster.write("ready\n", to: "\(run.folder)/site/ready.txt")
+    if plan.documents == nil { try Cluster.writeDocuments(of: site, to: "\(run.folder)/site") }
     try Cluster.write(Application.script, to: "\(run.folder)/application.py")
     var states: [String: [String]] = [:]
-    for node in nodes { states[node.name] = try node.networkState() }
+    if plan.front == .handoff { for node in nodes { states[node.name] = try node.networkState() } }
     statesBefore = states
   }
 
@@ -100,9 +99,10 @@ public final class Cluster: Sendable {
 
   /// Where clients connect by IPv6.
   public var endpoints6: [Endpoint] {
+    if !plan.servesIPv6 { return [] }
     switch plan.front {
-    case .direct: nodes.filter { $0.web != nil }.map { Endpoint($0.address.ipv6, plan.serverPort) }
-    case .handoff, .haproxy: nodes.compactMap(\.service).map { Endpoint($0.ipv6, plan.frontPort) }
+    case .direct: return nodes.filter { $0.web != nil }.map { Endpoint($0.address.ipv6, plan.serverPort) }
+    case .handoff, .haproxy: return nodes.compactMap(\.service).map { Endpoint($0.ipv6, plan.frontPort) }
     }
   }
 
@@ -119,7 +119,14 @@ public final class Cluster: Sendable {
     return process
   }
 
-  static func write(_ text: String, to path: String) throws(LabError) {
+  /// Writes what a cluster's web servers serve: the site, and a file that tells when they do.
+  public static func writeDocuments(of site: Site, to folder: String) throws(LabError) {
+    try site.write(below: folder)
+    try write("ready\n", to: "\(folder)/ready.txt")
+  }
+
+  /// Writes a file.
+  public static func write(_ text: String, to path: String) throws(LabError) {
     do {
       try FileAccess.write(Array(text.utf8), to: path)
     } catch {

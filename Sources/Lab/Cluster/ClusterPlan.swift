@@ -61,6 +61,17 @@ public struct ClusterPlan: Sendable {
   /// wire would carry.
   public var offloads = true
 
+  /// Stands at the fronts' nodes instead of HAProxy as the lab configures it; only with `Front.haproxy`.
+  public var frontProgram: (any LabProgram)?
+  /// Runs at the server nodes instead of their web server.
+  public var serverProgram: (any LabProgram)?
+  /// False: clients of this cluster use IPv4 only.
+  public var servesIPv6 = true
+  /// False: no application runs behind the web servers' `/app/`.
+  public var hasApplication = true
+  /// A folder that all web servers serve, written by somebody else; nil: the lab writes the site below its own folder.
+  public var documents: String?
+
   public init(nodes: [Node]) { self.nodes = nodes }
 
   public init(

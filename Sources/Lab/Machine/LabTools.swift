@@ -15,6 +15,13 @@ public enum LabTools {
     return path
   }
 
+  /// The path of the running program, for one that starts itself with another command.
+  public static func ownExecutable() throws(LabError) -> String {
+    let path = (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")) ?? ""
+    guard !path.isEmpty else { throw LabError("/proc/self/exe cannot be read") }
+    return path
+  }
+
   private static func executableFolder() -> String {
     let path = (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")) ?? ""
     return String(path[..<(path.lastIndex(of: "/") ?? path.startIndex)])

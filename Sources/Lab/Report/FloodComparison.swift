@@ -30,7 +30,7 @@ public struct FloodComparison: Sendable {
   public init() {}
 
   public func run(_ progress: (String) -> Void) throws(LabError) -> [Row] {
-    let workload = Comparison.workloads[0]
+    let workload = LoadWorkload.small
     var plan = ClusterPlan(placement: .separate, distributors: 1, servers: [.nginx, .nginx])
     plan.logLevel = "warning"
     plan.distributorOptions = distributorOptions
@@ -61,7 +61,7 @@ public struct FloodComparison: Sendable {
 
   private func measure(
     _ kind: Kind, _ cluster: Cluster, _ front: ClusterNode, _ attacker: NetworkNamespace,
-    _ workload: Comparison.Workload, _ number: Int
+    _ workload: LoadWorkload, _ number: Int
   ) throws(LabError) -> Row {
     // Before the distributor's own program at the same hook.
     let rule = ["dev", "eth0", "ingress", "pref", "1"]

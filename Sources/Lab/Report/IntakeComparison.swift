@@ -35,7 +35,7 @@ public struct IntakeComparison: Sendable {
   public init() {}
 
   public func run(_ progress: (String) -> Void) throws(LabError) -> [Row] {
-    let workload = Comparison.workloads[0]
+    let workload = LoadWorkload.small
     var clusters: [Cluster] = []
     for variant in chosen { clusters.append(try start(variant, workload)) }
     var samples: [[Row]] = Array(repeating: [], count: chosen.count)
@@ -53,7 +53,7 @@ public struct IntakeComparison: Sendable {
     return samples.map { IntakeComparison.median($0) }
   }
 
-  private func start(_ variant: Variant, _ workload: Comparison.Workload) throws(LabError) -> Cluster {
+  private func start(_ variant: Variant, _ workload: LoadWorkload) throws(LabError) -> Cluster {
     var plan = ClusterPlan(placement: .separate, distributors: 2, servers: Array(repeating: .nginx, count: 4))
     plan.logLevel = "warning"
     plan.distributorOptions = ["--handshake", variant.handshake, "--packets", variant.packets]
@@ -63,7 +63,7 @@ public struct IntakeComparison: Sendable {
   }
 
   private func measure(
-    _ cluster: Cluster, _ variant: Variant, _ workload: Comparison.Workload, _ number: Int
+    _ cluster: Cluster, _ variant: Variant, _ workload: LoadWorkload, _ number: Int
   ) throws(LabError) -> Row {
     let packetsBefore = try packets(cluster)
     let before = try ProcessorTime.now(of: cluster)

@@ -18,7 +18,7 @@ struct LoadGenerator {
   static let processes = 4
 
   let cluster: Cluster
-  let workload: Comparison.Workload
+  let workload: LoadWorkload
   let seconds: Double
 
   func run(number: Int) throws(LabError) -> Result {

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+import Testing
+
+@testable import Benchmark
+@testable import Load
+
+@Suite struct ResultTests {
+  static func sample(rate: Double, cpu: Double, errors: Int = 0) -> Sample {
+    var report = LoadReport()
+    report.requests = Int(rate)
+    report.seconds = 1
+    if errors > 0 { report.failures = ["reset": errors] }
+    var usage = UsageSnapshot()
+    usage.roles = ["server": cpu * rate / 1e6]
+    return Sample(report, usage)
+  }
+
+  /// The machine is twice as slow in the second round: ratios within rounds do not see it.
+  static var result: BenchResult {
+    var result = BenchResult(Bench())
+    for (round, pace) in [1.0, 0.5, 0.9].enumerated() {
+      result.add(sample(rate: 1000 * pace, cpu: 100 / pace), "new-8KB", "direct", round)
+      result.add(sample(rate: 500 * pace, cpu: 200 / pace), "new-8KB", "haproxy", round)
+      result.add(sample(rate: 400 * pace, cpu: 180 / pace), "new-8KB", "nginx", round)
+      result.add(sample(rate: 800 * pace, cpu: 120 / pace, errors: round), "new-8KB", "handoff", round)
+    }
+    result.absent["varnish"] = "varnishd is not installed"
+    return result
+  }
+
+  @Test func ratiosAreMediansWithinRounds() throws {
+    let figure = try #require(Self.result.figure("new-8KB", "handoff"))
+    #expect(figure.throughputRatioToDirect == 0.8)
+    #expect(figure.cpuRatioToDirect == 1.2)
+    #expect(figure.cpuRatioSpread == [1.2, 1.2])
+    #expect(figure.throughputRatioToBestPeer == 1.6)
+    #expect(figure.cpuRatioToBestPeer == 0.6)
+    #expect(figure.errors == 3)
+    #expect(Self.result.bestPeer("new-8KB") == "haproxy")
+    #expect(Self.result.ownErrors == 3)
+  }
+
+  @Test func theLastLineHasEverySystem() throws {
+    let line = try Self.result.line()
+    #expect(!line.contains("\n"))
+    let all = try #require(
+      try JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: [String: [String: Any]]])
+    let systems = try #require(all["new-8KB"])
+    #expect(systems["handoff"]?["cpu_ratio_to_direct"] as? Double == 1.2)
+    #expect(systems["handoff"]?["throughput_ratio_to_direct"] as? Double == 0.8)
+    #expect(systems["handoff"]?["errors"] as? Int == 3)
+    #expect(systems["varnish"]?["absent"] as? String == "varnishd is not installed")
+  }
+
+  @Test func theRateOfAnOpenLoopFollowsFromTheReference() throws {
+    let paced = try #require(Workload.all.first { $0.name == "paced-8KB" })
+    #expect(Self.result.options(for: paced).suffix(2) == ["--rate", "180"])
+  }
+}
+
+@Suite struct GrowthModelTests {
+  /// 300 us at the front, 1500 us at a server: five server nodes saturate a front, as in the USENIX 2000 paper.
+  static func each(_ microseconds: Double) -> GrowthModel.Cost { .init(base: 0, connection: microseconds / 1e6) }
+
+  static let model = GrowthModel(
+    capacity: 1,
+    costs: [
+      .singleFront: .init(front: each(300), server: each(1500), dispatcher: each(20)),
+      .distributedFront: .init(front: nil, server: each(1800), dispatcher: each(20)),
+      .relay: .init(front: each(750), server: each(1400), dispatcher: nil),
+    ])
+
+  @Test func aSingleFrontSaturates() {
+    #expect(Int(Self.model.rate(.singleFront, nodes: 4)) == 2666)
+    #expect(Int(Self.model.rate(.singleFront, nodes: 5)) == 3333)
+    #expect(Int(Self.model.rate(.singleFront, nodes: 64)) == 3333)
+    #expect(Int(Self.model.rate(.relay, nodes: 64)) == 1333)
+  }
+
+  @Test func aDistributedFrontGrowsAndOvertakes() {
+    #expect(Int(Self.model.rate(.distributedFront, nodes: 64)) == 35_555)
+    #expect(Self.model.crossover(of: .distributedFront, over: .singleFront) == 7)
+    #expect(Self.model.crossover(of: .singleFront, over: .relay) == 3)
+    #expect(Self.model.crossover(of: .relay, over: .distributedFront, limit: 1) == 1)
+  }
+
+  @Test func theDispatcherIsALimitToo() {
+    #expect(Self.model.rate(.distributedFront, nodes: 1000).rounded() == 50_000)
+  }
+
+  @Test func theFitFindsBothPartsOfACost() {
+    let cost = GrowthModel.Cost(fitting: [10, 20, 50, 80].map { (rate: $0, use: 0.004 + $0 * 150e-6) })
+    #expect(abs(cost.base - 0.004) < 1e-9)
+    #expect(abs(cost.connection - 150e-6) < 1e-12)
+    // Falling with the rate can only be noise.
+    let noise = GrowthModel.Cost(fitting: [(rate: 10, use: 0.02), (rate: 20, use: 0.01)])
+    #expect(noise.base == 0)
+    #expect(abs(noise.connection - 0.001) < 1e-12)
+  }
+}
