@@ -154,7 +154,8 @@ private struct SettingCheck {
     return BackEndSettings(
       serverPort: value(.serverPort, .port) ?? 0, handoffPort: value(.handoffPort, .port) ?? 7001,
       weight: value(.weight, .integer("weight", 1...10_000)) ?? 100, pools: pools(),
-      tunnel: value(.tunnel, .word("tunnel mode")) ?? .auto, maximumConnections: maximum ?? 100_000, serveMode: value(.serveMode, .word("serve mode")) ?? .auto)
+      tunnel: value(.tunnel, .word("tunnel mode")) ?? .auto, maximumConnections: maximum ?? 100_000,
+      serveMode: value(.serveMode, .word("serve mode")) ?? .auto)
   }
 
   mutating func rules() -> [Rule] {

@@ -66,7 +66,8 @@ extension handoff_flow_entry {
 
   var entry: FlowEntry {
     FlowEntry(
-      action: flowAction, clientISN: SequenceNumber(client_isn), handoff: HandoffID(handoff_id), backEnd: back_end, now: last_seen, seen: FlowEntry.Seen(rawValue: flags))
+      action: flowAction, clientISN: SequenceNumber(client_isn), handoff: HandoffID(handoff_id), backEnd: back_end,
+      now: last_seen, seen: FlowEntry.Seen(rawValue: flags))
   }
 
   private var flowAction: FlowEntry.Action {

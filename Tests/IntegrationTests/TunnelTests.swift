@@ -24,7 +24,8 @@ extension IntegrationTests {
         for endpoint in [cluster.endpoints[0], cluster.endpoints6[0]] {
           let result = try cluster.client.run(
             [
-              "curl", "-sS", "-m", "30", "-H", "Expect:", "--data-binary", "@-", "http://\(endpoint)/app/digest", "--next",
+              "curl", "-sS", "-m", "30", "-H", "Expect:", "--data-binary", "@-", "http://\(endpoint)/app/digest",
+              "--next",
               "-sS", "-m", "30", "http://\(endpoint)/five.bin",
             ], input: bytes)
           #expect(result.isSuccess, "\(endpoint): \(result.errorOutput)")

@@ -10,7 +10,10 @@ import Wire
 extension ControlLoop {
   mutating func takeServices(_ endpoints: [Endpoint]) {
     guard let plane else { return }
-    let isFirst = services.isEmpty && !endpoints.isEmpty
+    // Later on open connections are our own, also when a view without services lies between: a dispatcher that was
+    // started anew hears of the distributors one by one.
+    let isFirst = !hasHadServices && !endpoints.isEmpty
+    if isFirst { hasHadServices = true }
     services = endpoints
     nextJudgement = 0
     do throws(ServePlaneError) {

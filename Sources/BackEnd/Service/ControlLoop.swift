@@ -41,6 +41,7 @@ struct ControlLoop: ~Copyable {
   private var nextReport: UInt64 = 0
   private var nextCountReport: UInt64 = 0
   private var isDraining = false
+  var hasHadServices = false
   private var adopted = 0
   let plane: ServePlane?
   var diagnostics: NetlinkSocket
