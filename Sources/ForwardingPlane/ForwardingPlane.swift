@@ -90,7 +90,9 @@ public struct ForwardingPlane: ~Copyable, Sendable {
     switch predecessor {
     case .none:
       loaded = try LoadedProgram.load(for: hook.interface, capacity: configuration.capacity, reusing: nil)
-      createdBefore = false
+      // A qdisc that is there for other filters, such as those of a server node's agent in this process, goes with the last
+      // of them; one without any is somebody's own.
+      createdBefore = try hook.hasFilters()
     case .unusable(_, let created):
       loaded = try LoadedProgram.load(for: hook.interface, capacity: configuration.capacity, reusing: nil)
       createdBefore = created
