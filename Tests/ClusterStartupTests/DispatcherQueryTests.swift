@@ -6,6 +6,8 @@ import ControlProtocol
 import Foundation
 import LinuxKernel
 import Rules
+import Synchronization
+import Telemetry
 import Testing
 import Wire
 
@@ -13,39 +15,65 @@ import Wire
 
 /// `clusterctl why` and `clusterctl top` against the program itself, with nodes on real control connections.
 @Suite(.serialized) struct DispatcherQueryTests {
-  /// A control connection that stands for a node.
-  private final class Peer {
-    let connection: ControlConnection
-    private(set) var decisions: [Decision] = []
-    private(set) var backEnds = 0
+  /// Control connections that stand for nodes, kept alive by a thread of their own: a dispatcher gives up a peer that says
+  /// nothing for two seconds, and beside other tests a program may take longer.
+  private final class Peers: @unchecked Sendable {
+    // Guards everything below.
+    private let lock = Mutex(())
+    private var connections: [ControlConnection] = []
+    private var decisions: [Decision] = []
+    private var backEnds: [Int] = []
+    private let isOver = Published(false)
+    private var thread: WorkerThread?
 
-    init(_ endpoint: Endpoint, _ role: Role, _ name: String) throws {
-      connection = try ControlConnection.dial(endpoint, now: MonotonicTime.now())
-      connection.send(.hello(Hello(role: role, instance: 1, name: name)))
+    init(_ nodes: [(role: Role, name: String)], at endpoint: Endpoint) throws {
+      for node in nodes {
+        let connection = try ControlConnection.dial(endpoint, now: MonotonicTime.now())
+        connection.send(.hello(Hello(role: node.role, instance: 1, name: node.name)))
+        connections.append(connection)
+        backEnds.append(0)
+      }
+      thread = WorkerThread(name: "peers") { [self] in
+        while !isOver.read() {
+          lock.withLock { _ in for index in connections.indices { turn(index) } }
+          if var epoll = try? Epoll(capacity: 1) { _ = epoll.wait(until: MonotonicTime.now() + 2_000_000) }
+        }
+      }
     }
 
-    func turn() {
+    func end() {
+      isOver.publish(true)
+      thread?.join()
+    }
+
+    private func turn(_ index: Int) {
+      let connection = connections[index]
       // A connection under way cannot be read yet.
       try? connection.flush()
       _ = try? connection.keepAlive(now: MonotonicTime.now())
       try? connection.receive(now: MonotonicTime.now()) { message in
         switch message {
         case .decisions(let answers): decisions += answers
-        case .clusterView(let view): backEnds = view.backEnds.count
+        case .clusterView(let view): backEnds[index] = view.backEnds.count
         default: break
         }
       }
     }
-  }
 
-  private func talk(_ peers: [Peer], until condition: () -> Bool) -> Bool {
-    let deadline = RunningNode.deadline()
-    while MonotonicTime.now() < deadline {
-      for peer in peers { peer.turn() }
-      if condition() { return true }
-      if var epoll = try? Epoll(capacity: 1) { _ = epoll.wait(until: MonotonicTime.now() + 2_000_000) }
+    func send(_ message: Message, by index: Int) { lock.withLock { _ in connections[index].send(message) } }
+
+    /// What the first node has heard: decisions and the number of server nodes.
+    func heard() -> (decisions: [Decision], backEnds: Int) { lock.withLock { _ in (decisions, backEnds[0]) } }
+
+    func wait(until condition: ([Decision], Int) -> Bool) -> Bool {
+      let deadline = RunningNode.deadline()
+      while MonotonicTime.now() < deadline {
+        let (decisions, backEnds) = heard()
+        if condition(decisions, backEnds) { return true }
+        if var epoll = try? Epoll(capacity: 1) { _ = epoll.wait(until: MonotonicTime.now() + 2_000_000) }
+      }
+      return false
     }
-    return false
   }
 
   private func clusterctl(_ arguments: [String], _ node: RunningNode) async throws -> (status: Int32?, output: String) {
@@ -70,18 +98,18 @@ import Wire
     let nobody = try await clusterctl(["why", "/x"], node)
     #expect(nobody.status == 0 && nobody.output.hasPrefix("is refused  because no node is up\n"))
 
-    let distributor = try Peer(node.control, .distributor, "front")
-    let backEnds = try ["one", "two"].map { try Peer(node.control, .backEnd, $0) }
-    for (index, peer) in backEnds.enumerated() {
-      peer.connection.send(
+    let peers = try Peers(
+      [(.distributor, "front"), (.backEnd, "one"), (.backEnd, "two")], at: node.control)
+    defer { peers.end() }
+    for index in 1...2 {
+      peers.send(
         .registerBackEnd(
           BackEndRegistration(
             address: IPAddress(ipv4: 0x7f00_0001), mac: MACAddress(bits: 1), handoffPort: 1, serverPort: 2, weight: 100,
-            maximumConnections: 1000, pools: index == 1 ? ["api"] : [])))
-      peer.connection.send(.loadReport(LoadReport(ended: 0, active: 3, state: .up)))
+            maximumConnections: 1000, pools: index == 2 ? ["api"] : [])), by: index)
+      peers.send(.loadReport(LoadReport(ended: 0, active: 3, state: .up)), by: index)
     }
-    let peers = [distributor] + backEnds
-    #expect(talk(peers) { distributor.backEnds == 2 })
+    #expect(peers.wait { $1 == 2 })
 
     // Asked twice before any request: nothing changes by asking.
     let first = try await clusterctl(["why", "http://www.lab/hot?x=1#part"], node)
@@ -89,11 +117,10 @@ import Wire
     #expect(first.status == 0 && first.output == second.output)
     #expect(first.output.contains("the target is not known yet"))
     let target = TargetHash.key.hash(Array("/hot?x=1".utf8).span)
-    distributor.connection.send(
-      .decisionRequests((0..<5).map { DecisionRequest(id: $0, target: target) }))
-    #expect(talk(peers) { distributor.decisions.count == 5 })
-    guard case .assigned(let id)? = distributor.decisions.first?.outcome else {
-      Issue.record("no decision: \(distributor.decisions)")
+    peers.send(.decisionRequests((0..<5).map { DecisionRequest(id: $0, target: target) }), by: 0)
+    #expect(peers.wait { decisions, _ in decisions.count == 5 })
+    guard case .assigned(let id)? = peers.heard().decisions.first?.outcome else {
+      Issue.record("no decision: \(peers.heard().decisions)")
       return
     }
     let third = try await clusterctl(["why", "/hot?x=1", "--host", "www.lab", "--json"], node)
