@@ -17,53 +17,58 @@ import Wire
 @Suite(.serialized) struct DispatcherQueryTests {
   /// Control connections that stand for nodes, kept alive by a thread of their own: a dispatcher gives up a peer that says
   /// nothing for two seconds, and beside other tests a program may take longer.
-  private final class Peers: @unchecked Sendable {
-    // Guards everything below.
-    private let lock = Mutex(())
-    private var connections: [ControlConnection] = []
-    private var decisions: [Decision] = []
-    private var backEnds: [Int] = []
+  private final class Peers: Sendable {
+    private struct State {
+      var connections: [ControlConnection] = []
+      var decisions: [Decision] = []
+      var backEnds: [Int] = []
+
+      mutating func turn(_ index: Int) {
+        let connection = connections[index]
+        // A connection under way cannot be read yet.
+        try? connection.flush()
+        _ = try? connection.keepAlive(now: MonotonicTime.now())
+        try? connection.receive(now: MonotonicTime.now()) { message in
+          switch message {
+          case .decisions(let answers): decisions += answers
+          case .clusterView(let view): backEnds[index] = view.backEnds.count
+          default: break
+          }
+        }
+      }
+    }
+
+    private let state = Mutex(State())
     private let isOver = Published(false)
-    private var thread: WorkerThread?
+    private let thread = Mutex<WorkerThread?>(nil)
 
     init(_ nodes: [(role: Role, name: String)], at endpoint: Endpoint) throws {
       for node in nodes {
-        let connection = try ControlConnection.dial(endpoint, now: MonotonicTime.now())
-        connection.send(.hello(Hello(role: node.role, instance: 1, name: node.name)))
-        connections.append(connection)
-        backEnds.append(0)
+        try state.withLock { state in
+          let connection = try ControlConnection.dial(endpoint, now: MonotonicTime.now())
+          connection.send(.hello(Hello(role: node.role, instance: 1, name: node.name)))
+          state.connections.append(connection)
+          state.backEnds.append(0)
+        }
       }
-      thread = WorkerThread(name: "peers") { [self] in
+      let started = WorkerThread(name: "peers") { [self] in
         while !isOver.read() {
-          lock.withLock { _ in for index in connections.indices { turn(index) } }
+          state.withLock { state in for index in state.connections.indices { state.turn(index) } }
           if var epoll = try? Epoll(capacity: 1) { _ = epoll.wait(until: MonotonicTime.now() + 2_000_000) }
         }
       }
+      thread.withLock { $0 = started }
     }
 
     func end() {
       isOver.publish(true)
-      thread?.join()
+      thread.withLock { $0 }?.join()
     }
 
-    private func turn(_ index: Int) {
-      let connection = connections[index]
-      // A connection under way cannot be read yet.
-      try? connection.flush()
-      _ = try? connection.keepAlive(now: MonotonicTime.now())
-      try? connection.receive(now: MonotonicTime.now()) { message in
-        switch message {
-        case .decisions(let answers): decisions += answers
-        case .clusterView(let view): backEnds[index] = view.backEnds.count
-        default: break
-        }
-      }
-    }
-
-    func send(_ message: Message, by index: Int) { lock.withLock { _ in connections[index].send(message) } }
+    func send(_ message: Message, by index: Int) { state.withLock { $0.connections[index].send(message) } }
 
     /// What the first node has heard: decisions and the number of server nodes.
-    func heard() -> (decisions: [Decision], backEnds: Int) { lock.withLock { _ in (decisions, backEnds[0]) } }
+    func heard() -> (decisions: [Decision], backEnds: Int) { state.withLock { ($0.decisions, $0.backEnds[0]) } }
 
     func wait(until condition: ([Decision], Int) -> Bool) -> Bool {
       let deadline = RunningNode.deadline()
