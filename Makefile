@@ -32,13 +32,14 @@ SOURCES := $(shell git ls-files '*.swift' 2> /dev/null)
 run: packages release
 	$(SUDO) $(BIN)/lab run $(if $(TRACE),--trace $(TRACE)) $(ARGS)
 
-# Unit tests first, then clusters in namespaces with nothing beside them, then a short run of each fuzzer. The clusters run
+# Unit tests first, then agents with thousands of real connections one test at a time, then clusters in namespaces with nothing beside them, then a short run of each fuzzer. The clusters run
 # the release build of the programs: that is what is shipped.
 test: packages release
 	swift build --build-tests
-	$(TESTS) $(if $(FILTER),filtered,unit) --skip-build $(if $(FILTER),--filter $(FILTER),--skip IntegrationTests)
+	$(TESTS) $(if $(FILTER),filtered,unit) --skip-build $(if $(FILTER),--filter $(FILTER),--skip 'IntegrationTests|BackEndTests')
+	$(if $(FILTER),,$(TESTS) back-end --skip-build --no-parallel --filter BackEndTests)
 	$(if $(FILTER),,$(TESTS) integration --skip-build --filter IntegrationTests)
-	$(if $(FILTER),,Scripts/fuzz 10)
+	$(if $(FILTER),,Scripts/fuzz 5)
 
 # The tests of the load generator and of the bench's arithmetic; a package of its own, so a build of its own.
 test-bench: packages
