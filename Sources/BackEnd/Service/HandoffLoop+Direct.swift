@@ -252,11 +252,16 @@ extension HandoffLoop {
 
   // MARK: Comparing with the kernel
 
-  /// Once a second: when events or records were lost, finds the connections whose end was not told.
+  /// Once a second: when events or records were lost, finds the connections whose end was not told. Every few seconds
+  /// anyhow, seldom where that means a long list: a connection can end between the look that found it untold and its entry
+  /// among those whose end is told.
   mutating func compareAfterLosses(_ direct: DirectInstaller) {
     let losses = direct.plane.losses()
-    guard losses != direct.losses else { return }
+    direct.sweepsSinceComparison += 1
+    let isDue = totals.active > 0 && direct.sweepsSinceComparison >= (totals.active <= 1000 ? 3 : 60)
+    guard losses != direct.losses || isDue else { return }
     direct.losses = losses
+    direct.sweepsSinceComparison = 0
     drainEvents(direct)
     var open: Set<FlowTuple> = []
     var ports: Set<UInt16> = []
