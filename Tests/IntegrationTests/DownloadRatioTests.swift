@@ -31,6 +31,7 @@ extension IntegrationTests {
           return (of[.handoff] ?? 0) / (of[.direct] ?? 1)
         }
         medians.append(ratios.sorted()[2])
+        print("MEASURED a download of \(Large.megabytes) MB, handoff / direct: \(ratios.sorted())")
         if ratios.sorted()[2] >= 0.8 { return }
       }
       Issue.record("medians of handoff / direct: \(medians)")
