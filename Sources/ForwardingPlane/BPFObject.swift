@@ -13,12 +13,11 @@ struct BPFObject: ~Copyable {
   private static let logExcerpt = 1500
 
   /// - Parameters:
-  ///   - hexadecimal: the object as CompileBPF embeds it, two lower-case digits for each byte.
+  ///   - bytes: an ELF object (`embedded`).
   ///   - name: for the kernel's lists.
-  init(_ hexadecimal: StaticString, name: String) throws(ForwardingPlaneError) {
+  init(_ bytes: [UInt8], name: String) throws(SystemError) {
     // Everything worth saying is in the errors that are thrown; libbpf would write to the standard error output.
     unsafe libbpf_set_print(nil)
-    let bytes = BPFObject.bytes(hexadecimal)
     let log = UnsafeMutableBufferPointer<CChar>.allocate(capacity: 1 << 18)
     unsafe log.initialize(repeating: 0)
     var options = unsafe bpf_object_open_opts()
@@ -33,7 +32,7 @@ struct BPFObject: ~Copyable {
     guard let opened = unsafe opened else {
       let code = Glibc.errno
       unsafe log.deallocate()
-      throw .programRejected(SystemError("bpf_object__open_mem", errno: code), log: "")
+      throw SystemError("bpf_object__open_mem", errno: code)
     }
     unsafe self.object = opened
     unsafe self.log = log
@@ -44,7 +43,8 @@ struct BPFObject: ~Copyable {
     unsafe log.deallocate()
   }
 
-  private static func bytes(_ text: StaticString) -> [UInt8] {
+  /// The bytes of an object as CompileBPF embeds it, two lower-case digits for each.
+  static func embedded(_ text: StaticString) -> [UInt8] {
     // SAFETY: a StaticString's bytes live for ever, and the buffer has its length.
     text.withUTF8Buffer { digits in
       (0..<digits.count / 2).map { index in unsafe value(digits[2 * index]) << 4 | value(digits[2 * index + 1]) }
@@ -56,47 +56,74 @@ struct BPFObject: ~Copyable {
   }
 
   /// Gives programs and maps to the kernel.
-  ///
-  /// - Parameter interface: for the message of an error.
-  func load(for interface: String) throws(ForwardingPlaneError) {
+  func load() throws(BPFLoadFailure) {
     do {
       _ = try LibBPF.call("bpf_object__load") { unsafe bpf_object__load(object) }
     } catch {
-      let said = String(unsafe String(cString: log.baseAddress!).suffix(BPFObject.logExcerpt))
-      // Without CAP_PERFMON the verifier prohibits pointer arithmetic that it takes otherwise.
-      if error.errno == EPERM || said.contains(" prohibited") {
-        throw .notPermitted(call: error.call, interface: interface)
-      }
-      // The verifier has written to the log, unless the kernel never came to the program.
-      if said.isEmpty { throw .mapsRefused(error) }
-      throw .programRejected(error, log: said)
+      throw BPFLoadFailure(
+        error: error, said: String(unsafe String(cString: log.baseAddress!).suffix(BPFObject.logExcerpt)))
     }
   }
 
-  func map<Key, Value>(
-    _ name: String, _ key: Key.Type, _ value: Value.Type
-  ) throws(ForwardingPlaneError) -> SharedDescriptor {
+  private func find(_ name: String) -> OpaquePointer {
     guard let map = unsafe bpf_object__find_map_by_name(object, name) else {
       preconditionFailure("the embedded BPF object has no map \(name)")
     }
+    return unsafe map
+  }
+
+  /// Checks a map's structs against those that Swift was built with.
+  func check<Key, Value>(_ name: String, _ key: Key.Type, _ value: Value.Type) {
+    let map = unsafe find(name)
     precondition(
       unsafe bpf_map__key_size(map) == MemoryLayout<Key>.size && bpf_map__value_size(map) == MemoryLayout<Value>.size,
       "\(name): the BPF object and the loader were built from different versions of a header")
-    do {
-      return try SharedDescriptor(duplicating: unsafe bpf_map__fd(map))
-    } catch {
-      throw .system(error)
-    }
   }
 
-  func program(_ name: String) throws(ForwardingPlaneError) -> SharedDescriptor {
+  /// Before loading: how many entries a map of the object's own gets.
+  func resize(_ name: String, to entries: UInt32) throws(SystemError) {
+    _ = try LibBPF.call("bpf_map__set_max_entries") { unsafe bpf_map__set_max_entries(find(name), entries) }
+  }
+
+  /// Before loading: a map that is there already takes the place of the object's own.
+  func reuse(_ name: String, _ descriptor: SharedDescriptor) throws(SystemError) {
+    let raw = descriptor.raw
+    _ = try LibBPF.call("bpf_map__reuse_fd") { unsafe bpf_map__reuse_fd(find(name), raw) }
+  }
+
+  /// After loading.
+  func map(_ name: String) throws(SystemError) -> SharedDescriptor {
+    try SharedDescriptor(duplicating: unsafe bpf_map__fd(find(name)))
+  }
+
+  /// After loading.
+  func program(_ name: String) throws(SystemError) -> SharedDescriptor {
     guard let program = unsafe bpf_object__find_program_by_name(object, name) else {
       preconditionFailure("the embedded BPF object has no program \(name)")
     }
-    do {
-      return try SharedDescriptor(duplicating: unsafe bpf_program__fd(program))
-    } catch {
-      throw .system(error)
-    }
+    return try SharedDescriptor(duplicating: unsafe bpf_program__fd(program))
+  }
+}
+
+/// Why the kernel does not take an object.
+struct BPFLoadFailure: Error {
+  var error: SystemError
+  /// The end of what libbpf and the verifier said; empty when the kernel never came to the program.
+  var said: String
+
+  /// Without CAP_PERFMON the verifier prohibits pointer arithmetic that it takes otherwise.
+  var isNotPermitted: Bool { error.errno == EPERM || said.contains(" prohibited") }
+}
+
+extension ForwardingPlaneError {
+  init(_ failure: BPFLoadFailure, interface: String) {
+    self =
+      if failure.isNotPermitted {
+        .notPermitted(call: failure.error.call, interface: interface)
+      } else if failure.said.isEmpty {
+        .mapsRefused(failure.error)
+      } else {
+        .programRejected(failure.error, log: failure.said)
+      }
   }
 }

@@ -29,7 +29,7 @@ enum Predecessor {
     let program = SharedDescriptor(OwnedDescriptor(owning: raw))
     var identifiers = InlineArray<16, UInt32>(repeating: 0)
     let (name, count) = try programInfo(program, maps: &identifiers)
-    guard name == ProgramObject.programName else { throw .hookTaken(interface: hook.interface, program: name) }
+    guard name == LoadedProgram.programName else { throw .hookTaken(interface: hook.interface, program: name) }
     return try maps(identifiers, count: count)
   }
 
@@ -60,7 +60,7 @@ enum Predecessor {
       guard let map = try FoundMap(identifiers[index]) else { continue }
       found[map.name] = map
     }
-    let names = ProgramObject.mapNames
+    let names = LoadedProgram.mapNames
     let state = found[names.state]
     guard let state, state.fits(UInt32.self, handoff_state.self) else {
       return .unusable(.otherLayout(version: nil), createdQdisc: false)

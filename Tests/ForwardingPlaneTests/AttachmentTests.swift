@@ -198,9 +198,7 @@ struct AttachmentTests {
     let place = try #require((0..<object.count - 8).first { Array(object[$0..<$0 + 8]) == call })
     object[place + 5] = 0x7f
     do {
-      let opened = try ProgramObject(object)
-      try opened.prepare(capacity: 64, reusing: nil, withFlows: true)
-      _ = try opened.load(for: "d0")
+      _ = try LoadedProgram.load(object, for: "d0", capacity: 64, reusing: nil)
       Issue.record("the verifier took an unknown helper")
     } catch {
       guard case .programRejected(_, let log) = error else { throw error }

@@ -82,7 +82,7 @@ public final class ServePlane: Sendable {
   /// Loads and attaches the programs; nothing is served yet. What was attached before a failure is removed.
   public static func attach(_ configuration: ServePlaneConfiguration) throws(ServePlaneError) -> ServePlane {
     precondition((1...ServePlaneConfiguration.maximumLoops).contains(configuration.loops))
-    let object = try ServeObject(ServeObject.embedded()).load()
+    let object = try LoadedServeObject.load()
     var attached: [Hook] = []
     do {
       let namespace = try NamespaceIdentity.cookie()

@@ -27,19 +27,15 @@ public struct TunnelExit: ~Copyable, Sendable {
   /// - Throws: every case that is about set-up; nothing is left attached or created then.
   public static func attach(interface: String) throws(ForwardingPlaneError) -> TunnelExit {
     let hook = try TrafficHook(interface: interface, place: .tunnelExit)
-    let object = try BPFObject(TunnelExitProgramObject.hexadecimal, name: "handoff_tunnel")
-    try object.load(for: interface)
-    let program = try object.program("handoff_decapsulate")
-    let peers = AddressSet(try object.map("tunnel_peers", handoff_address.self, UInt32.self), "distributors")
-    let served = AddressSet(try object.map("tunnel_served", handoff_address.self, UInt32.self), "served addresses")
-    let counters = try TunnelCounterArray(try object.map("tunnel_counts", UInt32.self, tunnel_counters.self))
+    let loaded = try LoadedTunnelExit.load(for: interface)
     let created = try hook.createQdisc()
     let keepsQdisc: Bool
     if created { keepsQdisc = false } else { keepsQdisc = try !hook.hasFilters() }
     do {
       return TunnelExit(
-        hook: hook, programID: try hook.attach(program), keepsQdisc: keepsQdisc, program: program, peers: peers,
-        served: served, counters: counters)
+        hook: hook, programID: try hook.attach(loaded.program), keepsQdisc: keepsQdisc, program: loaded.program,
+        peers: AddressSet(loaded.peers, "distributors"), served: AddressSet(loaded.served, "served addresses"),
+        counters: try TunnelCounterArray(loaded.counters))
     } catch {
       if created { try? hook.removeUnusedQdisc() }
       throw error
@@ -70,6 +66,33 @@ public struct TunnelExit: ~Copyable, Sendable {
     guard try hook.attachedProgram() != nil else { return }
     try hook.detach()
     try hook.removeUnusedQdisc()
+  }
+}
+
+/// The program with its maps, in the kernel.
+private struct LoadedTunnelExit {
+  var program: SharedDescriptor
+  var peers: SharedDescriptor
+  var served: SharedDescriptor
+  var counters: SharedDescriptor
+
+  static func load(for interface: String) throws(ForwardingPlaneError) -> LoadedTunnelExit {
+    do {
+      let object = try BPFObject(BPFObject.embedded(TunnelExitProgramObject.hexadecimal), name: "handoff_tunnel")
+      object.check("tunnel_peers", handoff_address.self, UInt32.self)
+      object.check("tunnel_served", handoff_address.self, UInt32.self)
+      object.check("tunnel_counts", UInt32.self, tunnel_counters.self)
+      try object.load()
+      return LoadedTunnelExit(
+        program: try object.program("handoff_decapsulate"), peers: try object.map("tunnel_peers"),
+        served: try object.map("tunnel_served"), counters: try object.map("tunnel_counts"))
+    } catch let failure as BPFLoadFailure {
+      throw ForwardingPlaneError(failure, interface: interface)
+    } catch let error as SystemError {
+      throw .system(error)
+    } catch {
+      preconditionFailure("\(error) is of no known type")
+    }
   }
 }
 
