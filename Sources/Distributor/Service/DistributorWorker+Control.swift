@@ -21,6 +21,8 @@ extension DistributorWorker {
     guard number < backEnds.count, let link = backEnds[number] else { return }
     var events: [Dialer.Event] = []
     link.dialer.ready(now: core.now) { events.append($0) }
+    // Bytes may wait, or the next attempt to connect.
+    backEnds[number]?.turnAt = 0
     for event in events { handleBackEnd(UInt16(number), event) }
     perform()
     // Packets of connections that were just established may wait in the queue, while the kernel already forwards the ones
@@ -46,17 +48,32 @@ extension DistributorWorker {
     // What an event queued is written in the next turn, which must not wait.
     if !events.isEmpty { deadline = core.now }
     for number in backEnds.indices {
+      guard let turnAt = backEnds[number]?.turnAt else { continue }
+      // Most turns have nothing to do with most back-ends.
+      if core.now < turnAt, backEnds[number]?.dialer.wantsWrite != true {
+        deadline = min(deadline, turnAt)
+        continue
+      }
       guard let link = backEnds[number] else { continue }
       events.removeAll()
-      deadline = min(deadline, link.dialer.turn(epoll, now: core.now) { events.append($0) })
+      let next = link.dialer.turn(epoll, now: core.now) { events.append($0) }
+      deadline = min(deadline, next)
+      backEnds[number]?.turnAt = next
       for event in events { handleBackEnd(UInt16(number), event) }
-      if !events.isEmpty { deadline = core.now }
+      if !events.isEmpty {
+        deadline = core.now
+        backEnds[number]?.turnAt = core.now
+      }
       if let lostAt = link.lostAt, core.now >= lostAt + DistributorWorker.backEndGrace {
         forgetFlows(of: UInt16(number))
       }
     }
     linkDeadline = deadline
-    shared.setReady(worker: index, dispatcher: dispatcher.connection != nil)
+    let isConnected = dispatcher.connection != nil
+    if isConnected != wasConnected {
+      wasConnected = isConnected
+      shared.setReady(worker: index, dispatcher: isConnected)
+    }
   }
 
   private mutating func handleDispatcher(_ event: Dialer.Event) {

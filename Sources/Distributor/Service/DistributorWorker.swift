@@ -65,7 +65,7 @@ struct DistributorWorker: ~Copyable {
     self.source = source
     delivery = Delivery(
       sender: sender, packetSocket: packetSocket, tunnelSocket: tunnelSocket, tunnels: shared.reach.tunnels,
-      splits: checksums == .rightOrOpen)
+      source: configuration.internalAddress, splits: checksums == .rightOrOpen)
     var limits = ResponderConfiguration(targetKey: TargetHash.key)
     limits.receiveLimit = DistributorConfiguration.receiveLimit
     limits.headTimeout = configuration.headTimeout
@@ -161,6 +161,9 @@ struct DistributorWorker: ~Copyable {
 
   /// When to tell the kernel again that this worker lives.
   var aliveAt: UInt64 = 0
+
+  /// What the others were last told of the dispatcher's connection.
+  var wasConnected = false
 
   /// The earliest time at which a control connection wants to be looked at; set by `turnLinks`.
   var linkDeadline: UInt64 = 0
