@@ -11,7 +11,15 @@ import Wire
 enum DirectSetup {
   /// Settings of the kernel without which it takes no connection with the option that they govern
   /// (`bpf_sk_assign_tcp_reqsk`), or none at all.
-  private static let settings = ["tcp_syncookies", "tcp_timestamps", "tcp_sack", "tcp_window_scaling"]
+  static let settings = ["tcp_syncookies", "tcp_timestamps", "tcp_sack", "tcp_window_scaling"]
+
+  /// Why a setting stands in the way, nil when it does not.
+  static func obstacle(setting name: String) -> ServePlaneError? {
+    guard let value = try? Sysctl.read("net/ipv4/\(name)"), value != "0" else {
+      return ServePlaneError("net.ipv4.\(name) is 0", remedy: "Set it: sysctl -w net.ipv4.\(name)=1")
+    }
+    return nil
+  }
 
   /// The serving plane, or nil when connections are to be relayed. With `.auto` the reason is logged, with `.direct` it is
   /// the failure.
@@ -24,12 +32,7 @@ enum DirectSetup {
     }
     do throws(ServePlaneError) {
       if let problem = obstacle(loops: loops) { throw problem }
-      let plane = try ServePlane.attach(
-        ServePlaneConfiguration(
-          interface: interface, serverPort: configuration.serverPort,
-          serverAddressIPv4: configuration.serverAddressIPv4, serverAddressIPv6: configuration.serverAddressIPv6,
-          loops: loops))
-      return plane
+      return try attach(configuration, interface: interface, loops: loops)
     } catch {
       guard configuration.serve == .auto else {
         throw StartupFailure("Connections cannot be served directly: \(error.problem)", remedy: error.remedy)
@@ -40,6 +43,16 @@ enum DirectSetup {
     }
   }
 
+  static func attach(
+    _ configuration: BackEndConfiguration, interface: String, loops: Int
+  ) throws(ServePlaneError) -> ServePlane {
+    try ServePlane.attach(
+      ServePlaneConfiguration(
+        interface: interface, serverPort: configuration.serverPort,
+        serverAddressIPv4: configuration.serverAddressIPv4, serverAddressIPv6: configuration.serverAddressIPv6,
+        loops: loops))
+  }
+
   private static func obstacle(loops: Int) -> ServePlaneError? {
     if loops > ServePlaneConfiguration.maximumLoops {
       return ServePlaneError(
@@ -47,9 +60,7 @@ enum DirectSetup {
         remedy: "Lower --workers")
     }
     for name in settings {
-      guard let value = try? Sysctl.read("net/ipv4/\(name)"), value != "0" else {
-        return ServePlaneError("net.ipv4.\(name) is 0", remedy: "Set it: sysctl -w net.ipv4.\(name)=1")
-      }
+      if let problem = obstacle(setting: name) { return problem }
     }
     return nil
   }
