@@ -83,8 +83,8 @@ let package = Package(
     .target(
       name: "Dispatcher",
       dependencies: [
-        "DispatcherCore", "ControlChannel", "ControlProtocol", "HTTPHead", "LinuxKernel", "Rules", "Telemetry",
-        "Wire", logging,
+        "DispatcherCore", "ControlChannel", "ControlProtocol", "HTTPHead", "LinuxKernel", "NodeChecks", "Rules",
+        "Telemetry", "Wire", logging,
       ],
       path: "Sources/Dispatcher/Service", swiftSettings: strict),
     .target(
@@ -110,8 +110,8 @@ let package = Package(
     .executableTarget(
       name: "ClusterControl",
       dependencies: [
-        "AdminReports", "BackEnd", "BackEndCore", "ControlProtocol", "Distributor", "LinuxKernel", "NodeChecks",
-        "Telemetry", "Wire", argumentParser, logging,
+        "AdminReports", "BackEnd", "BackEndCore", "ControlProtocol", "Dispatcher", "Distributor", "LinuxKernel",
+        "NodeChecks", "Telemetry", "Wire", argumentParser, logging,
       ],
       swiftSettings: strict),
 

@@ -2,6 +2,7 @@
 
 import BackEnd
 import BackEndCore
+import Dispatcher
 import Distributor
 import LinuxKernel
 import NodeChecks
@@ -37,7 +38,11 @@ struct Examination {
 
   func findings() -> [DoctorFinding] {
     var findings = EnvironmentChecks.findings(needs, .current())
-    if isDistributor || isBackEnd { findings += HostChecks.interface(interface, forwards: isDistributor) }
+    if isDistributor || isBackEnd {
+      findings += HostChecks.interface(interface, forwards: isDistributor)
+      findings.append(HostChecks.translator(try? Sysctl.read("net/core/bpf_jit_enable")))
+    }
+    if options.role.contains(.dispatcher) { findings += DispatcherChecks.findings(listen: dispatcher) }
     findings.append(HostChecks.clock(.current()))
     let overhead = DistributorChecks.tunnelHeaders(overIPv4: internalAddress.isIPv4)
     for peer in options.peer {

@@ -125,6 +125,17 @@ public enum HostChecks {
       .node, check, .ok("through a tunnel over \(route.interface), MTU \(route.mtu), \(overhead) bytes of headers"))
   }
 
+  /// Whether the kernel translates BPF programs; only the first network namespace shows the setting.
+  ///
+  /// - Parameter setting: `net.core.bpf_jit_enable`, nil where it does not show.
+  public static func translator(_ setting: String?) -> DoctorFinding {
+    DoctorFinding(
+      .node, "BPF translator", found: setting == nil ? "not shown in this network namespace" : "on",
+      problem: setting == "0" ? "net.core.bpf_jit_enable is 0" : nil, isNeeded: false,
+      loss: "packets are forwarded by interpreted programs, and the one that serves directly cannot be loaded",
+      remedy: "sysctl -w net.core.bpf_jit_enable=1")
+  }
+
   /// Timers go by the monotonic clock; the time of day is in logs and in the Date field of a distributor's own answers.
   public static func clock(_ state: ClockDiscipline) -> DoctorFinding {
     let problem: String? =

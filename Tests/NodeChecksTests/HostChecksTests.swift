@@ -52,6 +52,12 @@ import Wire
     #expect(finding.verdict.word == example.word, "\(example.name): \(finding)")
   }
 
+  @Test func translator() {
+    #expect(HostChecks.translator("1").verdict.word == "ok")
+    #expect(HostChecks.translator(nil).verdict.word == "ok")
+    #expect(HostChecks.translator("0").verdict.word == "lost")
+  }
+
   @Test func clock() {
     #expect(HostChecks.clock(.synchronised).verdict.word == "ok")
     #expect(HostChecks.clock(.alone).verdict.word == "lost")
