@@ -104,7 +104,7 @@ let package = Package(
       name: "ClusterStartup",
       dependencies: [
         "AdminReports", "Dispatcher", "DispatcherCore", "Distributor", "BackEnd", "BackEndCore", "ControlProtocol",
-        "NodeChecks", "Rules", "Telemetry", "LinuxKernel", "Wire", argumentParser, logging, yams,
+        "Handoff", "NodeChecks", "Rules", "Telemetry", "LinuxKernel", "Wire", argumentParser, logging, yams,
       ],
       swiftSettings: strict),
     .executableTarget(

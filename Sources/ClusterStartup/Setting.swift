@@ -28,6 +28,7 @@ enum Setting: String, CaseIterable, Sendable {
   case handshake
   case packets
   case tunnel
+  case handoffs
   case headTimeout = "head-timeout"
   case drainSeconds = "drain-seconds"
   case logLevel = "log-level"
@@ -53,7 +54,7 @@ enum Setting: String, CaseIterable, Sendable {
     case .distributorPort, .serve, .queueNumber, .handshake, .packets, .headTimeout: [.distributor]
     case .serverPort, .handoffPort, .weight, .serveMode, .pool: [.backEnd]
     case .policy, .tLow, .tHigh, .admission, .rules: [.dispatcher]
-    case .maxConnections, .workers, .interface, .tunnel: [.distributor, .backEnd]
+    case .maxConnections, .workers, .interface, .tunnel, .handoffs: [.distributor, .backEnd]
     default: []
     }
   }

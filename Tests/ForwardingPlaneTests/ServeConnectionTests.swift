@@ -23,7 +23,8 @@ struct ServeConnectionTests {
         let plane = try ServePlane.attach(
           ServePlaneConfiguration(
             interface: "d0", serverPort: ServeBench.serverPort, serverAddressIPv4: ServeBench.loopback4,
-            serverAddressIPv6: ServeBench.loopback6, loops: loops))
+            serverAddressIPv6: ServeBench.loopback6, loops: loops, packetPort: ServeBench.packetPort,
+            packetKey: ServeBench.packetKey))
         try plane.setServices([Addresses.service4, Addresses.service6])
         return plane
       }
@@ -98,7 +99,7 @@ struct ServeConnectionTests {
     var buffer = [UInt8](repeating: 0, count: 16)
     #expect(try StreamSocket.read(accepted.raw, into: &buffer, from: 0) == .bytes(3))
     #expect(buffer[..<3] == [1, 2, 3])
-    #expect(ring.next() == ConnectionEvent(token: 9, kind: .established))
+    #expect(ring.next() == ConnectionEvent(token: 9, origin: 0, kind: .established(nil)))
     // Closing with a reset ends it at once.
     StreamSocket.closeWithReset(accepted.raw)
     #expect(node.wait { $0.ended == 1 })
@@ -150,10 +151,40 @@ struct ServeConnectionTests {
     #expect(node.plane.losses() - before >= 2)
   }
 
+  /// A handoff by packet becomes a connection once. What comes by `lo` has its route already, so that an IPv4 request in an
+  /// IPv6 datagram ends there; `ServeHandoffTests` has that as well, up to the listener.
+  @Test(arguments: [
+    (Addresses.flow4, ServeBench.loopback4), (Addresses.flow6, ServeBench.loopback4),
+    (Addresses.flow6, ServeBench.loopback6),
+  ])
+  func aPacketBecomesAConnection(_ flow: FlowTuple, _ over: IPAddress) throws {
+    let node = try Node(listenAt: Place.everywhere.endpoint(flow))
+    let ring = try node.plane.ring(0)
+    ring.promiseToLive(until: MonotonicTime.now() + 60_000_000_000)
+    let payload = ServeHandoffTests.payload(flow)
+    for _ in 0..<2 {
+      try node.interface.namespace.perform {
+        let socket = try DatagramSocket(from: over)
+        _ = try socket.send(payload.span, to: Endpoint(over, ServeBench.packetPort))
+      }
+    }
+    #expect(
+      node.wait { $0[.handoffAssigned] == 1 && $0[.handoffRepeated] == 1 && $0.established == 1 },
+      "\(node.plane.counters())")
+    let accepted = try node.accept()
+    #expect(accepted.peer == flow.client)
+    var buffer = [UInt8](repeating: 0, count: 16)
+    #expect(try StreamSocket.read(accepted.raw, into: &buffer, from: 0) == .bytes(3))
+    let event = try #require(ring.next())
+    #expect(event.token == 7 && event.origin == 5, "\(event)")
+    StreamSocket.closeWithReset(accepted.raw)
+  }
+
   /// Every outcome has a test that ends in it.
   @Test func everyOutcomeIsReached() {
     let reached =
-      Set(ServeRule.all.map(\.outcome)).union(ServePendingTests.cases.map(\.outcome)).union([.assigned, .refused])
+      Set(ServeRule.all.map(\.outcome)).union(ServePendingTests.cases.map(\.outcome))
+      .union(ServeHandoffTests.cases.map(\.outcome)).union([.assigned, .refused, .handoffAssigned])
     #expect(reached == Set(ServeOutcome.allCases))
   }
 }

@@ -2,6 +2,7 @@
 
 import BackEndCore
 import ForwardingPlane
+import Handoff
 import LinuxKernel
 import Logging
 import Telemetry
@@ -46,11 +47,13 @@ enum DirectSetup {
   static func attach(
     _ configuration: BackEndConfiguration, interface: String, loops: Int
   ) throws(ServePlaneError) -> ServePlane {
-    try ServePlane.attach(
+    var random = SystemRandomNumberGenerator()
+    return try ServePlane.attach(
       ServePlaneConfiguration(
         interface: interface, serverPort: configuration.serverPort,
         serverAddressIPv4: configuration.serverAddressIPv4, serverAddressIPv6: configuration.serverAddressIPv6,
-        loops: loops))
+        loops: loops, packetPort: configuration.acceptsPackets ? configuration.handoffPort : 0,
+        packetKey: HandoffPacketKey(random.next(), random.next())))
   }
 
   private static func obstacle(loops: Int) -> ServePlaneError? {

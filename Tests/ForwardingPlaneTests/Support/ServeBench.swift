@@ -62,7 +62,7 @@ final class ServeBench: Sendable {
     }
   }
 
-  var pending: PendingConnections { PendingConnections(map: object.maps.waiting) }
+  var pending: PendingConnections { PendingConnections(map: object.maps.waiting, seen: object.maps.seen) }
   var counters: ServeCounters { counterArray.read() }
 
   func listen(at endpoint: Endpoint) throws -> StreamSocket {
@@ -86,6 +86,37 @@ final class ServeBench: Sendable {
     var one: UInt32 = 1
     _ = try LibBPF.call("bpf_map_update_elem") {
       unsafe bpf_map_update_elem(object.maps.silenced.raw, &key, &one, 0)
+    }
+  }
+
+  static let packetKey = HandoffPacketKey(0x1122_3344_5566_7788, 0x99aa_bbcc_ddee_ff00)
+  static let packetPort: UInt16 = 7001
+
+  /// Takes handoffs by packet for loop 0.
+  ///
+  /// - Parameter isAlive: the loop says that it lives.
+  func takePackets(port: UInt16 = packetPort, isAlive: Bool = true) throws {
+    var (zero, settings, attention) = (UInt32(0), serve_settings(), serve_attention())
+    settings.key = (Self.packetKey.first, Self.packetKey.second)
+    settings.packet_port = port.bigEndian
+    settings.loops = 1
+    attention.alive = isAlive ? MonotonicTime.now() + 60_000_000_000 : 0
+    _ = try LibBPF.call("bpf_map_update_elem") {
+      unsafe bpf_map_update_elem(object.maps.settings.raw, &zero, &settings, 0)
+    }
+    _ = try LibBPF.call("bpf_map_update_elem") {
+      unsafe bpf_map_update_elem(object.maps.watching.raw, &zero, &attention, 0)
+    }
+  }
+
+  /// As many other connections wait as can wait at all.
+  func fillWaiting() throws {
+    for number in 0..<Int(SERVE_MAX_PENDING) {
+      let client = Endpoint(IPAddress(ipv4: 0xc633_0000 | UInt32(number)), 40_000)
+      try pending.insert(
+        .sample(FlowTuple(client: client, service: Addresses.service4)), sequence: SequenceNumber(5000), token: 9,
+        loop: 0,
+        .new)
     }
   }
 
