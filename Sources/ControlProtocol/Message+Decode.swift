@@ -10,7 +10,8 @@ extension Message {
     guard let type = MessageType(rawValue: type) else { throw .unknownType }
     guard body.count <= FrameHeader.maximumBodyLength else { throw .bodyTooLong }
     switch type {
-    case .decisionRequests, .assignmentsReturned, .decisions, .handoffsEnded: return try decodeList(type, body)
+    case .decisionRequests, .assignmentsReturned, .leaseAccounts, .decisions, .handoffsEnded:
+      return try decodeList(type, body)
     case .handoff: return .handoff(try HandoffCodec.decode(body))
     default: break
     }
@@ -47,7 +48,7 @@ extension Message {
       guard let reason = HandoffRefusal(rawValue: try reader.uint8(body)) else { throw .invalidHandoffRefusal }
       return .handoffRefused(id, reason)
     case .abortHandoff: return .abortHandoff(HandoffID(try reader.uint64(body)))
-    case .decisionRequests, .assignmentsReturned, .decisions, .handoffsEnded, .handoff:
+    case .decisionRequests, .assignmentsReturned, .leaseAccounts, .decisions, .handoffsEnded, .handoff:
       preconditionFailure("decoded by the caller")
     }
   }
@@ -69,6 +70,12 @@ extension Message {
     case .assignmentsReturned:
       let count = try ListCodec.count(body, elementLength: 2)
       return .assignmentsReturned((0..<count).map { BackEndID(body.readUInt16(at: $0 * 2)) })
+    case .leaseAccounts:
+      let count = try ListCodec.count(body, elementLength: DecisionCodec.accountLength)
+      var accounts: [LeaseAccount] = []
+      accounts.reserveCapacity(count)
+      for index in 0..<count { accounts.append(try DecisionCodec.account(at: index, in: body)) }
+      return .leaseAccounts(accounts)
     case .handoffsEnded:
       let count = try ListCodec.count(body, elementLength: 8)
       return .handoffsEnded((0..<count).map { HandoffID(body.readUInt64(at: $0 * 8)) })

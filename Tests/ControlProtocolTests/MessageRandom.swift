@@ -75,7 +75,18 @@ extension SeededGenerator {
       case 1: .noBackEnd
       default: .overloaded
       }
-    return Decision(id: next(), outcome: outcome)
+    guard case .assigned = outcome, pick(2) == 0 else { return Decision(id: next(), outcome: outcome) }
+    let lease = Lease(
+      credits: UInt16(1 + pick(65_535)), milliseconds: UInt16(truncatingIfNeeded: next()),
+      term: UInt32(truncatingIfNeeded: next()))
+    return Decision(id: next(), outcome: outcome, lease: lease)
+  }
+
+  mutating func account() -> LeaseAccount {
+    LeaseAccount(
+      target: next(), pool: PoolID(rawValue: UInt32(truncatingIfNeeded: next())), backEnd: backEnd(),
+      term: UInt32(truncatingIfNeeded: next()), used: UInt16(truncatingIfNeeded: next()),
+      returned: UInt16(truncatingIfNeeded: next()))
   }
 
   mutating func view() -> ClusterView {
@@ -121,9 +132,10 @@ extension SeededGenerator {
     case 13: .handoffRefused(HandoffID(next()), HandoffRefusal.allCases[pick(HandoffRefusal.allCases.count)])
     case 14: .handoffsEnded((0..<pick(50)).map { _ in HandoffID(next()) })
     case 15: .rules(RuleSet(rules: (0..<pick(20)).map { _ in rule() }, keyHigh: next(), keyLow: next()))
+    case 16: .leaseAccounts((0..<pick(50)).map { _ in account() })
     default: .abortHandoff(HandoffID(next()))
     }
   }
 
-  static var messageKinds: Int { 17 }
+  static var messageKinds: Int { 18 }
 }

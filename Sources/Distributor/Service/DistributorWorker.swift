@@ -25,6 +25,8 @@ struct DistributorWorker: ~Copyable {
 
   let dispatcher: Dialer
   var decisions = DecisionQueue()
+  var leases = LeaseTable()
+  var leaseAccounts: [LeaseTable.Account] = []
   var view = ClusterView(epoch: 0, backEnds: [], services: [])
   /// By `BackEndID.rawValue`; nil for numbers that the dispatcher has not given.
   var backEnds: [BackEndLink?] = []
