@@ -54,7 +54,7 @@ extension NodePlan {
   }
 
   private func leases(_ terms: LeaseTerms) -> String {
-    terms.credits == 0 ? "none" : "at most \(terms.credits) requests in \(seconds(Double(terms.time) / 1e9))"
+    terms.credits == 0 ? "none" : "\(terms.credits) requests, targets for \(seconds(Double(terms.time) / 1e9))"
   }
 
   private func seconds(_ value: Double) -> String {

@@ -86,13 +86,13 @@ struct StartupOptions: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
-      "Requests for a busy target that a distributor may send to its back-end without asking each time; 0: always ask "
+      "Requests that a distributor's worker may send to a server node before it asks again; 0: always ask "
         + "(default: 32).", valueName: "n"))
   var leaseCredits: String?
 
   @Option(
     help: ArgumentHelp(
-      "How long a distributor may go without asking for one target (default: 0.1).", valueName: "seconds"))
+      "How long a distributor may remember where a target goes (default: 1).", valueName: "seconds"))
   var leaseTime: String?
 
   @Option(

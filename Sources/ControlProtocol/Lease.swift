@@ -2,13 +2,13 @@
 
 public import Rules
 
-/// The right to send further requests to the back-end of a decision without asking: requests for the same target and pool
-/// that stick to nothing and exclude nothing. Each takes one credit, which counts as a connection of the back-end until it
-/// is used or given back (`LeaseAccount`).
+/// The right to send further requests for the target of a decision to its back-end without asking: requests for the same
+/// pool that stick to nothing and exclude nothing. Each takes a credit of the back-end, whichever target it was given with.
+/// A credit takes up room at the back-end until it is used or given back (`LeaseAccount`).
 public struct Lease: Hashable, Sendable, BitwiseCopyable {
-  /// At least 1.
+  /// Further credits; 0 when the distributor has enough.
   public var credits: UInt16
-  /// How long the credits may be used, in milliseconds from the arrival of the decision.
+  /// How long the target's back-end may be remembered, in milliseconds from the arrival of the decision; at least 1.
   public var milliseconds: UInt16
   /// Names the process that the back-end was when the credits were granted; returned unchanged with them.
   public var term: UInt32
@@ -20,8 +20,9 @@ public struct Lease: Hashable, Sendable, BitwiseCopyable {
   }
 }
 
-/// What a distributor did with credits of one lease since it last told.
+/// What a distributor did with credits of one back-end since it last told: used for one target, or returned.
 public struct LeaseAccount: Hashable, Sendable, BitwiseCopyable {
+  /// Without a meaning when none was used.
   public var target: UInt64
   public var pool: PoolID
   public var backEnd: BackEndID

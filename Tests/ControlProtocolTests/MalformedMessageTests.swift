@@ -51,7 +51,7 @@ struct MalformedMessageTests {
       description: "back-end where none is", hex: "00000014 21000000 0000000000000001 02 00 0001 \(zeros)",
       error: .invalidFlags),
     Case(
-      description: "lease time without credits",
+      description: "credits without a time",
       hex: "00000014 21000000 0000000000000001 01 00 0000 0000 0001 00000000", error: .invalidFlags),
     Case(
       description: "lease without a back-end",

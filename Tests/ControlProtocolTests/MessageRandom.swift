@@ -77,7 +77,7 @@ extension SeededGenerator {
       }
     guard case .assigned = outcome, pick(2) == 0 else { return Decision(id: next(), outcome: outcome) }
     let lease = Lease(
-      credits: UInt16(1 + pick(65_535)), milliseconds: UInt16(truncatingIfNeeded: next()),
+      credits: UInt16(truncatingIfNeeded: next()), milliseconds: UInt16(1 + pick(65_535)),
       term: UInt32(truncatingIfNeeded: next()))
     return Decision(id: next(), outcome: outcome, lease: lease)
   }

@@ -16,7 +16,7 @@ struct LeaseTests {
     var cluster = ModelCluster(
       DispatcherParameters(
         policy: policy, tableCapacity: 100, admission: admission, slowStart: 0,
-        leases: LeaseTerms(credits: credits, time: 100_000_000)))
+        leases: LeaseTerms(credits: credits, time: 1_000_000_000)))
     for _ in 0..<nodes { cluster.addNode(hardMaximum: hardMaximum) }
     cluster.send(.registerDistributor(peer, DistributorRegistration(services: [])))
     return cluster
@@ -37,12 +37,15 @@ struct LeaseTests {
     return decision
   }
 
-  /// Asks every millisecond and uses every credit at once; the first lease.
-  static func busy(_ cluster: inout ModelCluster, _ target: UInt64, rounds: Int = 30) -> (BackEndID, Lease)? {
-    for _ in 0..<rounds {
-      cluster.now += 1_000_000
-      guard let decision = ask(&cluster, target), case .assigned(let id) = decision.outcome else { continue }
-      if let lease = decision.lease { return (id, lease) }
+  /// Asks twice; the first lease with credits.
+  static func lease(
+    _ cluster: inout ModelCluster, _ target: UInt64, from peer: PeerID = peer
+  ) -> (BackEndID, Lease)? {
+    for _ in 0..<2 {
+      guard let decision = ask(&cluster, target, from: peer), case .assigned(let id) = decision.outcome else {
+        continue
+      }
+      if let lease = decision.lease, lease.credits > 0 { return (id, lease) }
     }
     return nil
   }
@@ -59,7 +62,7 @@ struct LeaseTests {
     // For the bound of bounded-load hashing to leave room.
     cluster.setLoad(0, 20)
     cluster.setLoad(1, 20)
-    let isLeased = LeaseTests.busy(&cluster, 1) != nil
+    let isLeased = LeaseTests.lease(&cluster, 1) != nil
     switch name {
     case .hash, .boundedLoadHash, .lard, .replicatedLARD, .anchoredLARD: #expect(isLeased)
     case .weightedRoundRobin, .leastConnections, .extendedLARD: #expect(!isLeased)
@@ -69,77 +72,78 @@ struct LeaseTests {
   @Test("what gets none")
   func without() {
     var off = LeaseTests.cluster(credits: 0)
-    #expect(LeaseTests.busy(&off, 1) == nil)
-    var rare = LeaseTests.cluster()
-    for _ in 0..<50 {
-      rare.now += 300_000_000
-      #expect(LeaseTests.ask(&rare, 1)?.lease == nil)
+    #expect(LeaseTests.lease(&off, 1) == nil)
+    var cluster = LeaseTests.cluster()
+    for target in UInt64(1)...20 {
+      #expect(LeaseTests.ask(&cluster, target)?.lease == nil, "the first request for its target")
     }
-    var special = LeaseTests.cluster()
-    _ = LeaseTests.busy(&special, 1)
     let sticky = Route(affinity: Affinity(key: 1, lifetime: 10))
-    for _ in 0..<30 {
-      special.now += 1_000_000
-      #expect(LeaseTests.ask(&special, 1, route: sticky)?.lease == nil)
-      #expect(LeaseTests.ask(&special, 1, excluded: BackEndID(1))?.lease == nil)
-      #expect(LeaseTests.ask(&special, 1, from: PeerID(5))?.lease == nil, "no registered distributor")
-    }
+    #expect(LeaseTests.ask(&cluster, 1, route: sticky)?.lease == nil)
+    #expect(LeaseTests.ask(&cluster, 1, excluded: BackEndID(1))?.lease == nil)
+    #expect(LeaseTests.ask(&cluster, 1, from: PeerID(5))?.lease == nil, "no registered distributor")
+    #expect(LeaseTests.ask(&cluster, 1)?.lease != nil)
   }
 
-  @Test("as many credits as will probably be used, at most the maximum, fewer for each of several workers")
-  func size() {
-    var cluster = LeaseTests.cluster(credits: 8)
-    #expect(LeaseTests.busy(&cluster, 1)?.1.credits == 1)
-    var sizes: [UInt16] = []
-    for _ in 0..<40 {
-      // All credits are used up when the next request asks.
-      let covered = sizes.last ?? 0
-      cluster.now += 2_000_000 * (1 + UInt64(covered))
-      guard let decision = LeaseTests.ask(&cluster, 1), case .assigned(let id) = decision.outcome else { continue }
-      sizes.append(decision.lease?.credits ?? 0)
-      if let lease = decision.lease {
-        cluster.send(
-          .leaseAccount(LeaseTests.peer, LeaseTests.account(1, (id, lease), used: lease.credits, returned: 0)))
-        cluster.nodes[Int(id.rawValue)].ended += UInt32(lease.credits)
-        cluster.report(Int(id.rawValue))
-      }
+  @Test("twice as many credits when all are used up, as many as were used when some come back")
+  func size() throws {
+    var cluster = LeaseTests.cluster(nodes: 1, credits: 8)
+    _ = LeaseTests.ask(&cluster, 1)
+    func next(_ used: Double) throws -> UInt16 {
+      let lease = try #require(LeaseTests.ask(&cluster, 1)?.lease)
+      let count = UInt16(Double(lease.credits) * used)
+      cluster.send(
+        .leaseAccount(
+          LeaseTests.peer, LeaseTests.account(1, (BackEndID(0), lease), used: count, returned: lease.credits - count)))
+      cluster.nodes[0].ended += UInt32(count)
+      cluster.report(0)
+      return lease.credits
     }
-    #expect(sizes == sizes.sorted() && sizes.last == 8, "\(sizes)")
-    let alone = LeaseDemandProbe.expected(workers: 1, interval: 5_000_000)
-    let shared = LeaseDemandProbe.expected(workers: 4, interval: 5_000_000)
-    // Rounded down: what is expected once in two leases is not leased.
-    #expect(alone == 19 && shared == 4)
+    let growing = try [1.0, 1, 1, 1, 1].map { try next($0) }
+    #expect(growing == [1, 2, 4, 8, 8])
+    // A quarter of eight is used twice as much at the next turn, for it is used up.
+    #expect(try next(0.25) == 8)
+    #expect(try next(1) == 4)
+    // While half is left, nothing is added.
+    let lease = try #require(LeaseTests.ask(&cluster, 1)?.lease)
+    #expect(lease.credits == 8)
+    cluster.send(
+      .leaseAccount(LeaseTests.peer, LeaseTests.account(1, (BackEndID(0), lease), used: 3, returned: 0)))
+    #expect(LeaseTests.ask(&cluster, 1)?.lease?.credits == 0)
+    cluster.send(
+      .leaseAccount(LeaseTests.peer, LeaseTests.account(1, (BackEndID(0), lease), used: 1, returned: 0)))
+    #expect(LeaseTests.ask(&cluster, 1)?.lease?.credits == 4)
   }
 
   @Test("credits take up room below T_high, the hard maximum and the admission limit; returned ones give it back")
   func room() throws {
     var cluster = LeaseTests.cluster(nodes: 1, admission: .fixed(12), hardMaximum: 10)
-    var leases: [(UInt64, (BackEndID, Lease))] = []
-    for target in UInt64(1)...40 {
-      if let lease = LeaseTests.busy(&cluster, target, rounds: 12) { leases.append((target, lease)) }
+    var leases: [(PeerID, (BackEndID, Lease))] = []
+    for index in UInt64(1)...12 {
+      let peer = PeerID(100 + index)
+      cluster.send(.registerDistributor(peer, DistributorRegistration(services: [])))
+      if let lease = LeaseTests.lease(&cluster, 1, from: peer) { leases.append((peer, lease)) }
     }
     let held = cluster.state.loads.held(0)
     #expect(held >= 7 && held < 10, "\(held)")
     #expect(cluster.state.leases.outstanding == UInt64(held))
     // The rest of the room is for whoever asks.
     var assigned = 0
-    while case .assigned = cluster.request(target: 99) { assigned += 1 }
+    while case .assigned = cluster.request(target: 99 + UInt64(assigned)) { assigned += 1 }
     #expect(assigned + Int(held) == 10 && cluster.state.queuedRequests == 1)
     let first = try #require(leases.first)
-    cluster.send(
-      .leaseAccount(LeaseTests.peer, LeaseTests.account(first.0, first.1, used: 0, returned: first.1.1.credits)))
+    cluster.send(.leaseAccount(first.0, LeaseTests.account(1, first.1, used: 0, returned: first.1.1.credits)))
     #expect(cluster.state.queuedRequests == 0, "the one who waited got the place")
     var busy = LeaseTests.cluster(nodes: 1)
     busy.setLoad(0, 64)
-    #expect(LeaseTests.busy(&busy, 1) == nil, "at T_high")
+    #expect(LeaseTests.lease(&busy, 1) == nil, "at T_high")
     var slow = LeaseTests.cluster(nodes: 1, admission: .fixed(1))
-    #expect(LeaseTests.busy(&slow, 1) == nil, "at the admission limit")
+    #expect(LeaseTests.lease(&slow, 1) == nil, "at the admission limit")
   }
 
   @Test("used credits are connections, in whatever order node and distributor tell of them", arguments: [true, false])
   func orders(nodeFirst: Bool) throws {
     var cluster = LeaseTests.cluster(nodes: 1)
-    let lease = try #require(LeaseTests.busy(&cluster, 1, rounds: 60))
+    let lease = try #require(LeaseTests.lease(&cluster, 1))
     let credits = UInt32(lease.1.credits)
     #expect(cluster.state.loads.connections(0) == 0 && cluster.state.loads.held(0) == credits)
     let uses = cluster.state.table.mostUsed(1)[0].uses
@@ -158,18 +162,18 @@ struct LeaseTests {
   @Test("credits vanish with their distributor and with their back-end; what is told of them later means nothing")
   func lost() throws {
     var cluster = LeaseTests.cluster(nodes: 1)
-    let first = try #require(LeaseTests.busy(&cluster, 1))
+    let first = try #require(LeaseTests.lease(&cluster, 1))
     cluster.send(.lost(LeaseTests.peer))
     #expect(cluster.state.loads.held == 0 && cluster.state.leases.lost == UInt64(first.1.credits))
     cluster.send(.leaseAccount(LeaseTests.peer, LeaseTests.account(1, first, used: 1, returned: 0)))
     #expect(cluster.state.leases.unknown == 1 && cluster.state.loads.connections(0) == 0)
 
     cluster.send(.registerDistributor(LeaseTests.peer, DistributorRegistration(services: [])))
-    let second = try #require(LeaseTests.busy(&cluster, 1))
+    let second = try #require(LeaseTests.lease(&cluster, 1))
     cluster.lose(0)
     cluster.rejoin(0)
     #expect(cluster.state.loads.held == 0)
-    let third = try #require(LeaseTests.busy(&cluster, 1))
+    let third = try #require(LeaseTests.lease(&cluster, 1))
     #expect(third.1.term != second.1.term)
     cluster.send(
       .leaseAccount(LeaseTests.peer, LeaseTests.account(1, second, used: 0, returned: second.1.credits)))

@@ -137,7 +137,10 @@ struct LeaseWalk: ~Copyable {
         }
         guard case .assigned(let backEnd) = decision.outcome else { continue }
         place(worker, Int(backEnd.rawValue), "assigned to")
-        guard let lease = decision.lease else { continue }
+        guard let lease = decision.lease else {
+          workers[worker].table.revoke(target: target, pool: .every)
+          continue
+        }
         workers[worker].table.grant(
           target: target, pool: .every, backEnd: backEnd.rawValue, credits: lease.credits,
           time: UInt64(lease.milliseconds) * 1_000_000, term: lease.term, now: cluster.now)
@@ -170,10 +173,8 @@ struct LeaseWalk: ~Copyable {
     var sum: UInt32 = 0
     let term = cluster.state.leases.terms[index]
     for worker in workers {
-      for entry in worker.table.entries where Int(entry.backEnd) == index && entry.term == term {
-        sum += UInt32(entry.credits) + UInt32(entry.returned)
-      }
-      for account in worker.table.displaced + worker.accounts
+      if worker.table.purses[index].term == term { sum += worker.table.purses[index].credits }
+      for account in worker.table.accounts + worker.accounts
       where Int(account.backEnd) == index && account.term == term {
         sum += UInt32(account.returned)
       }

@@ -37,7 +37,7 @@ extension DispatcherState {
     let choice = decideByPolicy(request, candidates: candidates, eligible: eligible, now: now)
     var decision = Decision(
       id: request.id, outcome: .assigned(BackEndID(UInt16(truncatingIfNeeded: choice.index))))
-    if demand.isOn, request.excluded == nil { decision.lease = lease(choice, of: request, to: peer, now: now) }
+    if parameters.leases.isOn, request.excluded == nil { decision.lease = lease(choice, to: peer) }
     return decision
   }
 

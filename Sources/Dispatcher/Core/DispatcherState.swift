@@ -63,7 +63,6 @@ public struct DispatcherState: ~Copyable, Sendable {
   var lastHeard: [UInt64]
   var slowStart: SlowStart
   public internal(set) var leases: LeaseLedger
-  var demand: LeaseDemand
   /// Members of each pool that any back-end ever was in.
   var pools: [(id: PoolID, members: BackEndSet)] = []
   public internal(set) var affinities: AffinityTable
@@ -80,7 +79,6 @@ public struct DispatcherState: ~Copyable, Sendable {
     slowStart = SlowStart(duration: parameters.slowStart)
     affinities = AffinityTable(capacity: parameters.affinityCapacity)
     leases = LeaseLedger()
-    demand = LeaseDemand(parameters.leases)
   }
 
   /// Takes one event; appends what must be done to `actions`.

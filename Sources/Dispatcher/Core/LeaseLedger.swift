@@ -21,6 +21,8 @@ public struct LeaseLedger: Sendable {
 
   /// Places of distributors: `BackEndSet.capacity` numbers each, by back-end.
   private var held: [UInt32] = []
+  /// How many credits each should have, in the same places.
+  private var sizes: [UInt32] = []
   private var places: [PeerID: Int] = [:]
   private var freePlaces: [Int] = []
   private(set) var terms = [UInt32](repeating: 0, count: BackEndSet.capacity)
@@ -37,6 +39,7 @@ public struct LeaseLedger: Sendable {
     } else {
       places[peer] = held.count / BackEndSet.capacity
       held.append(contentsOf: repeatElement(0, count: BackEndSet.capacity))
+      sizes.append(contentsOf: repeatElement(0, count: BackEndSet.capacity))
     }
   }
 
@@ -49,6 +52,7 @@ public struct LeaseLedger: Sendable {
       let credits = take(.max, at: place, backEnd)
       if credits > 0 { gone.append((backEnd, credits)) }
       lost += UInt64(credits)
+      sizes[place * BackEndSet.capacity + backEnd] = 0
     }
     return gone
   }
@@ -59,14 +63,27 @@ public struct LeaseLedger: Sendable {
     for place in 0..<held.count / BackEndSet.capacity { lost += UInt64(take(.max, at: place, backEnd)) }
   }
 
-  /// Books a lease; nil for a peer that is no registered distributor.
-  mutating func grant(_ credits: UInt16, at backEnd: Int, to peer: PeerID, milliseconds: UInt16) -> Lease? {
+  /// Books a lease with at most `limit` credits; nil for a peer that is no registered distributor.
+  ///
+  /// A distributor gets as many as it used up lately, and twice as many when it has none left. So few come back unused,
+  /// and a busy one seldom asks. It has told what it used before it asks, so `held` is what it has left.
+  mutating func grant(
+    at backEnd: Int, to peer: PeerID, limit: UInt32, _ terms: LeaseTerms
+  ) -> (lease: Lease, credits: UInt32)? {
     guard let place = places[peer] else { return nil }
-    held[place * BackEndSet.capacity + backEnd] += UInt32(credits)
+    let index = place * BackEndSet.capacity + backEnd
+    let left = held[index]
+    if left == 0 { sizes[index] = min(UInt32(terms.credits), max(1, 2 * sizes[index])) }
+    // Seldom a few, rather than one with each decision.
+    let credits = 2 * left <= sizes[index] ? min(sizes[index] - left, limit) : 0
+    held[index] += credits
     outstanding += UInt64(credits)
     granted += UInt64(credits)
     leases += 1
-    return Lease(credits: credits, milliseconds: milliseconds, term: terms[backEnd])
+    let lease = Lease(
+      credits: UInt16(clamping: credits), milliseconds: UInt16(clamping: terms.time / 1_000_000),
+      term: self.terms[backEnd])
+    return (lease, credits)
   }
 
   /// Takes an account, as far as it is about credits that the peer has.
@@ -82,6 +99,8 @@ public struct LeaseLedger: Sendable {
     self.used += UInt64(used)
     self.returned += UInt64(returned)
     unknown += told - UInt64(used) - UInt64(returned)
+    let index = place * BackEndSet.capacity + backEnd
+    sizes[index] -= min(returned, sizes[index])
     return (used, returned)
   }
 

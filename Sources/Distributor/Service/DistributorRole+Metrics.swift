@@ -55,8 +55,10 @@ extension DistributorRole {
       family("leased_decisions_total", "Decisions taken without asking, under a lease of the dispatcher", workers) {
         $0.decisionsLeased
       },
-      family("leases", "Targets for which decisions may be taken without asking", workers) { UInt64($0.leasesLive) },
-      family("leases_given_up_total", "Leases given up for others before their time", workers) { $0.leasesEvicted },
+      family("lease_credits", "Requests that may go to back-ends without asking", workers) { $0.leaseCredits },
+      family("leases_given_up_total", "Targets with a lease given up for others before their time", workers) {
+        $0.leasesEvicted
+      },
       family("flow_table_full_total", "Handoffs refused because the flow table was full", workers) {
         $0.flowTableFull
       },

@@ -19,7 +19,7 @@ struct DistributorStatistics: Sendable {
   var decisionsLocal: UInt64 = 0
   /// Taken without asking, under a lease.
   var decisionsLeased: UInt64 = 0
-  var leasesLive = 0
+  var leaseCredits: UInt64 = 0
   var leasesEvicted: UInt64 = 0
   var flowTableFull: UInt64 = 0
   /// Flows that ended because their back-end was lost.
@@ -42,7 +42,7 @@ extension DistributorWorker {
     statistics.responder = core.responder.counters
     statistics.openConnections = core.responder.openConnections
     statistics.liveFlows = flows.active
-    statistics.leasesLive = leases.live
+    statistics.leaseCredits = leases.credits
     statistics.leasesEvicted = leases.evictions
     shared.statistics[index].publish(statistics)
     // The wall clock may have been set; the responder only needs seconds.

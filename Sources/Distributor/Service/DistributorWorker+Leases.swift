@@ -17,9 +17,13 @@ extension DistributorWorker {
     return true
   }
 
-  /// Keeps the lease that an answer carries. One that cannot be used is returned by the next message.
+  /// Keeps the lease that an answer carries. Credits that cannot be used are returned by the next message.
   mutating func takeLease(_ decision: Decision, wanted request: DecisionRequest?) {
-    guard let lease = decision.lease, case .assigned(let backEnd) = decision.outcome, let request else { return }
+    guard let request else { return }
+    guard let lease = decision.lease, case .assigned(let backEnd) = decision.outcome else {
+      leases.revoke(target: request.target, pool: request.route.pool)
+      return
+    }
     leases.grant(
       target: request.target, pool: request.route.pool, backEnd: backEnd.rawValue, credits: lease.credits,
       time: UInt64(lease.milliseconds) * 1_000_000, term: lease.term, now: core.now)
