@@ -103,7 +103,7 @@ let package = Package(
       name: "ClusterStartup",
       dependencies: [
         "AdminReports", "Dispatcher", "DispatcherCore", "Distributor", "BackEnd", "BackEndCore", "ControlProtocol",
-        "Rules", "Telemetry", "LinuxKernel", "Wire", argumentParser, logging, yams,
+        "Handoff", "Rules", "Telemetry", "LinuxKernel", "Wire", argumentParser, logging, yams,
       ],
       swiftSettings: strict),
     .executableTarget(

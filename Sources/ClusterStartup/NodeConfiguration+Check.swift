@@ -4,6 +4,7 @@ import BackEndCore
 import ControlProtocol
 import DispatcherCore
 import Distributor
+import Handoff
 import Logging
 import Rules
 import Telemetry
@@ -160,7 +161,8 @@ private struct SettingCheck {
     return BackEndSettings(
       serverPort: value(.serverPort, .port) ?? 0, handoffPort: value(.handoffPort, .port) ?? 7001,
       weight: value(.weight, .integer("weight", 1...10_000)) ?? 100, pools: pools(),
-      tunnel: value(.tunnel, .word("tunnel mode")) ?? .auto, maximumConnections: maximum ?? 100_000,
+      tunnel: value(.tunnel, .word("tunnel mode")) ?? .auto,
+      handoffs: value(.handoffs, .word("handoff path")) ?? .auto, maximumConnections: maximum ?? 100_000,
       serveMode: value(.serveMode, .word("serve mode")) ?? .auto)
   }
 
@@ -193,7 +195,8 @@ private struct SettingCheck {
       queueNumber: value(.queueNumber, .integer("queue number", 0...65_535)) ?? 0,
       handshake: value(.handshake, .word("handshake mode")) ?? .auto,
       packets: value(.packets, .word("packet path")) ?? .auto,
-      tunnel: value(.tunnel, .word("tunnel mode")) ?? .auto, maximumFlows: maximum ?? 262_144,
+      tunnel: value(.tunnel, .word("tunnel mode")) ?? .auto,
+      handoffs: value(.handoffs, .word("handoff path")) ?? .auto, maximumFlows: maximum ?? 262_144,
       headTimeout: UInt64((value(.headTimeout, .seconds(0.1...3_600)) ?? 10) * 1e9))
     if Int(settings.queueNumber) + (workers ?? 1) > 65_536 {
       report(

@@ -3,6 +3,7 @@
 import BackEndCore
 import DispatcherCore
 import Distributor
+import Handoff
 import Logging
 import Rules
 import Telemetry
@@ -85,6 +86,7 @@ struct BackEndSettings: Sendable, Hashable {
   /// Names of the pools that it is in.
   var pools: [String]
   var tunnel: TunnelMode
+  var handoffs: HandoffPath
   var maximumConnections: UInt32
   var serveMode: ServeMode
 }
@@ -97,6 +99,7 @@ struct DistributorSettings: Sendable, Hashable {
   var handshake: HandshakeMode
   var packets: PacketPath
   var tunnel: TunnelMode
+  var handoffs: HandoffPath
   /// Handed-off connections at a time.
   var maximumFlows: UInt32
   /// Nanoseconds.

@@ -3,6 +3,7 @@
 import BackEndCore
 import DispatcherCore
 import Distributor
+import Handoff
 import Wire
 
 extension NodePlan {
@@ -37,6 +38,7 @@ extension NodePlan {
       lines.append("workers          \(workers), queues \(distributor.queueNumber) to \(last)")
       lines.append("handshake        \(distributor.handshake.rawValue), packets by \(distributor.packets.rawValue)")
       lines.append("tunnels          \(distributor.tunnel.rawValue)")
+      lines.append("handoffs         \(distributor.handoffs.rawValue)")
       lines.append("flows            at most \(distributor.maximumFlows)")
       lines.append("head timeout     \(seconds(Double(distributor.headTimeout) / 1e9))")
     }

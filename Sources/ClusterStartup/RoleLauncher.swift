@@ -4,6 +4,7 @@ import BackEnd
 import Dispatcher
 import DispatcherCore
 import Distributor
+import Handoff
 import LinuxKernel
 import Logging
 import Telemetry
@@ -48,6 +49,7 @@ enum RoleLauncher {
       maximumConnections: settings.maximumConnections, workers: plan.workers)
     configuration.serve = settings.serveMode
     configuration.acceptsTunnels = settings.tunnel != .never
+    configuration.acceptsPackets = settings.handoffs != .message
     return configuration
   }
 
@@ -57,7 +59,7 @@ enum RoleLauncher {
       services: plan.services, dispatcher: plan.dispatcher, workers: plan.workers, firstQueue: settings.queueNumber,
       maximumFlows: Int(settings.maximumFlows), headTimeout: settings.headTimeout,
       handshake: settings.handshake, packets: settings.packets, tunnel: settings.tunnel,
-      instance: .random(in: .min ... .max))
+      sendsPackets: settings.handoffs != .message, instance: .random(in: .min ... .max))
   }
 }
 

@@ -30,6 +30,7 @@ enum Setting: String, CaseIterable, Sendable {
   case handshake
   case packets
   case tunnel
+  case handoffs
   case headTimeout = "head-timeout"
   case drainSeconds = "drain-seconds"
   case logLevel = "log-level"
@@ -55,7 +56,7 @@ enum Setting: String, CaseIterable, Sendable {
     case .distributorPort, .serve, .queueNumber, .handshake, .packets, .headTimeout: [.distributor]
     case .serverPort, .handoffPort, .weight, .serveMode, .pool: [.backEnd]
     case .policy, .tLow, .tHigh, .admission, .leaseCredits, .leaseTime, .rules: [.dispatcher]
-    case .maxConnections, .workers, .interface, .tunnel: [.distributor, .backEnd]
+    case .maxConnections, .workers, .interface, .tunnel, .handoffs: [.distributor, .backEnd]
     default: []
     }
   }

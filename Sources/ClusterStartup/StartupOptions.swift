@@ -139,6 +139,12 @@ struct StartupOptions: ParsableArguments {
   var tunnel: String?
 
   @Option(
+    help: ArgumentHelp(
+      "Handoffs to server nodes: auto, which is one packet to the node's kernel where that is possible, or message, always to its agent (default: auto).",
+      valueName: "path"))
+  var handoffs: String?
+
+  @Option(
     help: ArgumentHelp("Time for a client to send a whole request head (default: 10).", valueName: "seconds"))
   var headTimeout: String?
 
@@ -202,6 +208,7 @@ extension StartupOptions {
     case .handshake: handshake
     case .packets: packets
     case .tunnel: tunnel
+    case .handoffs: handoffs
     case .headTimeout: headTimeout
     case .drainSeconds: drainSeconds
     case .logLevel: logLevel

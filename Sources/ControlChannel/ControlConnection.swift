@@ -19,6 +19,17 @@ public enum ControlChannelError: Error, Hashable, Sendable {
   case system(SystemError)
 }
 
+extension ControlChannelError {
+  /// Nothing came from the peer's node, not even that its process is gone.
+  public var isSilence: Bool {
+    switch self {
+    case .silent: true
+    case .system(let error): [ETIMEDOUT, EHOSTUNREACH, ENETUNREACH].contains(error.errno)
+    case .closed, .malformed, .notReading: false
+    }
+  }
+}
+
 extension ControlChannelError: CustomStringConvertible {
   public var description: String {
     switch self {
@@ -93,8 +104,9 @@ public final class ControlConnection {
   }
 
   /// Queues a handoff straight from its parts.
-  public func sendHandoff(id: HandoffID, snapshot: TCPSnapshot, request: Span<UInt8>) {
-    Message.encodeHandoff(id: id, snapshot: snapshot, request: request, into: &queued)
+  public func sendHandoff(id: HandoffID, snapshot: TCPSnapshot, request: Span<UInt8>, wasSentByPacket: Bool) {
+    Message.encodeHandoff(
+      id: id, snapshot: snapshot, request: request, wasSentByPacket: wasSentByPacket, into: &queued)
     sentSinceTick = true
   }
 

@@ -54,4 +54,7 @@ enum MessageType: UInt8, CaseIterable {
   case handoffRefused = 50
   case handoffsEnded = 51
   case abortHandoff = 52
+  case packetHandoffs = 53
+  case handoffsAccepted = 54
+  case handoffWanted = 55
 }

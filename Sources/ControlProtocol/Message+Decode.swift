@@ -10,7 +10,7 @@ extension Message {
     guard let type = MessageType(rawValue: type) else { throw .unknownType }
     guard body.count <= FrameHeader.maximumBodyLength else { throw .bodyTooLong }
     switch type {
-    case .decisionRequests, .assignmentsReturned, .leaseAccounts, .decisions, .handoffsEnded:
+    case .decisionRequests, .assignmentsReturned, .leaseAccounts, .decisions, .handoffsEnded, .handoffsAccepted:
       return try decodeList(type, body)
     case .handoff: return .handoff(try HandoffCodec.decode(body))
     default: break
@@ -48,7 +48,10 @@ extension Message {
       guard let reason = HandoffRefusal(rawValue: try reader.uint8(body)) else { throw .invalidHandoffRefusal }
       return .handoffRefused(id, reason)
     case .abortHandoff: return .abortHandoff(HandoffID(try reader.uint64(body)))
-    case .decisionRequests, .assignmentsReturned, .leaseAccounts, .decisions, .handoffsEnded, .handoff:
+    case .handoffWanted: return .handoffWanted(HandoffID(try reader.uint64(body)))
+    case .packetHandoffs: return .packetHandoffs(try PacketHandoffOffer(body, &reader))
+    case .decisionRequests, .assignmentsReturned, .leaseAccounts, .decisions, .handoffsEnded, .handoffsAccepted,
+      .handoff:
       preconditionFailure("decoded by the caller")
     }
   }
@@ -76,9 +79,10 @@ extension Message {
       accounts.reserveCapacity(count)
       for index in 0..<count { accounts.append(try DecisionCodec.account(at: index, in: body)) }
       return .leaseAccounts(accounts)
-    case .handoffsEnded:
+    case .handoffsEnded, .handoffsAccepted:
       let count = try ListCodec.count(body, elementLength: 8)
-      return .handoffsEnded((0..<count).map { HandoffID(body.readUInt64(at: $0 * 8)) })
+      let ids = (0..<count).map { HandoffID(body.readUInt64(at: $0 * 8)) }
+      return type == .handoffsEnded ? .handoffsEnded(ids) : .handoffsAccepted(ids)
     default: preconditionFailure("not a list message")
     }
   }
@@ -90,6 +94,17 @@ extension Message {
     var services: [Endpoint] = []
     for _ in 0..<count { services.append(try reader.endpoint(body)) }
     return services
+  }
+}
+
+extension PacketHandoffOffer {
+  fileprivate init(_ body: Span<UInt8>, _ reader: inout BodyReader) throws(ControlProtocolError) {
+    let port = try reader.uint16(body)
+    let loop = try reader.uint8(body)
+    let families = try reader.uint8(body)
+    guard families & ~3 == 0 else { throw .invalidFlags }
+    let key = HandoffPacketKey(try reader.uint64(body), try reader.uint64(body))
+    self.init(port: port, key: key, loop: loop, takesIPv4: families & 1 != 0, takesIPv6: families & 2 != 0)
   }
 }
 

@@ -38,8 +38,10 @@ extension Message {
     case .clusterView(let view): view.encode(into: &bytes)
     case .rules(let set):
       Message.frame(.rules, bodyLength: set.encodedLength, into: &bytes) { set.encode(to: &$0) }
-    case .decisionRequests, .assignmentsReturned, .leaseAccounts, .decisions, .handoffsEnded: encodeList(into: &bytes)
-    case .handoff, .handoffAccepted, .handoffRefused, .abortHandoff: encodeHandoffMessage(into: &bytes)
+    case .decisionRequests, .assignmentsReturned, .leaseAccounts, .decisions, .handoffsEnded, .handoffsAccepted:
+      encodeList(into: &bytes)
+    case .handoff, .handoffAccepted, .handoffRefused, .abortHandoff, .packetHandoffs, .handoffWanted:
+      encodeHandoffMessage(into: &bytes)
     }
   }
 
@@ -63,6 +65,8 @@ extension Message {
       }
     case .handoffsEnded(let ids):
       ListCodec.encode(ids, .handoffsEnded, elementLength: 8, into: &bytes) { $1.append(bigEndian: $0.rawValue) }
+    case .handoffsAccepted(let ids):
+      ListCodec.encode(ids, .handoffsAccepted, elementLength: 8, into: &bytes) { $1.append(bigEndian: $0.rawValue) }
     default: preconditionFailure("not a list message")
     }
   }
@@ -71,7 +75,8 @@ extension Message {
     switch self {
     case .handoff(let handoff):
       Message.encodeHandoff(
-        id: handoff.id, snapshot: handoff.snapshot, request: handoff.request.span, into: &bytes)
+        id: handoff.id, snapshot: handoff.snapshot, request: handoff.request.span,
+        wasSentByPacket: handoff.wasSentByPacket, into: &bytes)
     case .handoffAccepted(let id):
       Message.frame(.handoffAccepted, bodyLength: 8, into: &bytes) { $0.append(bigEndian: id.rawValue) }
     case .handoffRefused(let id, let reason):
@@ -81,6 +86,16 @@ extension Message {
       }
     case .abortHandoff(let id):
       Message.frame(.abortHandoff, bodyLength: 8, into: &bytes) { $0.append(bigEndian: id.rawValue) }
+    case .handoffWanted(let id):
+      Message.frame(.handoffWanted, bodyLength: 8, into: &bytes) { $0.append(bigEndian: id.rawValue) }
+    case .packetHandoffs(let offer):
+      Message.frame(.packetHandoffs, bodyLength: 20, into: &bytes) { output in
+        output.append(bigEndian: offer.port)
+        output.append(offer.loop)
+        output.append((offer.takesIPv4 ? 1 : 0) | (offer.takesIPv6 ? 2 : 0))
+        output.append(bigEndian: offer.key.first)
+        output.append(bigEndian: offer.key.second)
+      }
     default: preconditionFailure("not a handoff message")
     }
   }

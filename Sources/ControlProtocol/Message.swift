@@ -38,6 +38,34 @@ public enum Message: Hashable, Sendable {
   case handoffsEnded([HandoffID])
   /// The distributor gave this handoff up: the back-end closes the connection silently if it has it, and says nothing.
   case abortHandoff(HandoffID)
+  /// From the agent: whether and how its node takes handoffs by packet from now on.
+  case packetHandoffs(PacketHandoffOffer)
+  /// Handoffs by packet of which the node has made connections.
+  case handoffsAccepted([HandoffID])
+  /// A handoff by packet did not make a connection: the agent wants it as a message.
+  case handoffWanted(HandoffID)
+}
+
+/// How a server node takes handoffs that come in one packet (`HandoffPacket`).
+public struct PacketHandoffOffer: Hashable, Sendable, BitwiseCopyable {
+  /// UDP, at the node's internal address.
+  public var port: UInt16
+  public var key: HandoffPacketKey
+  /// The agent's event loop that has this control connection.
+  public var loop: UInt8
+  /// Connections of which address families are taken.
+  public var takesIPv4: Bool
+  public var takesIPv6: Bool
+
+  public init(port: UInt16, key: HandoffPacketKey, loop: UInt8, takesIPv4: Bool, takesIPv6: Bool) {
+    self.port = port
+    self.key = key
+    self.loop = loop
+    self.takesIPv4 = takesIPv4
+    self.takesIPv6 = takesIPv6
+  }
+
+  public func takes(isIPv4: Bool) -> Bool { isIPv4 ? takesIPv4 : takesIPv6 }
 }
 
 /// A connection on its way to a back-end.
@@ -46,10 +74,13 @@ public struct HandoffRequest: Hashable, Sendable {
   public var snapshot: TCPSnapshot
   /// Everything that the client sent and that `snapshot.receiveNext` counts: the request head and what came with it.
   public var request: [UInt8]
+  /// The handoff was sent by packet before: the node may have the connection already.
+  public var wasSentByPacket: Bool
 
-  public init(id: HandoffID, snapshot: TCPSnapshot, request: [UInt8]) {
+  public init(id: HandoffID, snapshot: TCPSnapshot, request: [UInt8], wasSentByPacket: Bool = false) {
     self.id = id
     self.snapshot = snapshot
     self.request = request
+    self.wasSentByPacket = wasSentByPacket
   }
 }

@@ -23,6 +23,8 @@ public struct FlowEntry: Hashable, Sendable, BitwiseCopyable {
     public static let rst = Seen(rawValue: 2)
     /// Not the client but the back-end said that the connection is over.
     public static let ended = Seen(rawValue: 4)
+    /// The client has acknowledged bytes of the back-end: it has begun to answer.
+    public static let acknowledged = Seen(rawValue: 8)
   }
 
   public var action: Action
@@ -32,18 +34,22 @@ public struct FlowEntry: Hashable, Sendable, BitwiseCopyable {
   /// Names the back-end for `FlowTable.removeAll(backEnd:)`; the distributor chooses the numbers.
   public var backEnd: UInt16
   public var seen: Seen
+  /// The lower half of snd.nxt at the handoff: what the client acknowledges before the back-end has sent anything.
+  public var sendNext: UInt16
   /// Nanoseconds of `MonotonicTime`: when the entry was made or its latest packet came, as coarse as the kernel's tick.
   public var lastSeen: UInt64
 
   @inlinable
   public init(
-    action: Action, clientISN: SequenceNumber, handoff: HandoffID, backEnd: UInt16, now: UInt64, seen: Seen = []
+    action: Action, clientISN: SequenceNumber, handoff: HandoffID, backEnd: UInt16, now: UInt64, seen: Seen = [],
+    sendNext: UInt16 = 0
   ) {
     self.action = action
     self.clientISN = clientISN
     self.handoff = handoff
     self.backEnd = backEnd
     self.seen = seen
+    self.sendNext = sendNext
     self.lastSeen = now
   }
 }

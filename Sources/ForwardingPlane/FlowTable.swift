@@ -117,6 +117,20 @@ public final class FlowTable: Sendable {
     return unsafe bpf_map_lookup_elem(map.raw, &key, &value) == 0 ? value.entry : nil
   }
 
+  /// Takes back the entry of a handoff of which it is not known whether the back-end has it.
+  ///
+  /// - Returns: what the kernel has seen of the client since, nil when the entry is not there any more.
+  public func withdraw(_ flow: FlowTuple, handoff: HandoffID) -> FlowEntry.Seen? {
+    var seen: FlowEntry.Seen?
+    _ = remove(handoff_flow_key(flow)) { entry in
+      guard entry.handoff_id == handoff.rawValue else { return false }
+      // Called again for what was removed, which is the latest.
+      seen = FlowEntry.Seen(rawValue: entry.flags)
+      return true
+    }
+    return seen
+  }
+
   /// Removes the flow's entry if it still belongs to `handoff`: a later connection on the same tuple stays.
   ///
   /// - Returns: whether an entry was removed.

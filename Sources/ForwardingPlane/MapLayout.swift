@@ -52,6 +52,7 @@ extension handoff_flow_entry {
     client_isn = entry.clientISN.rawValue
     back_end = entry.backEnd
     flags = entry.seen.rawValue
+    send_next = entry.sendNext
     switch entry.action {
     case .forward(let address):
       action = UInt8(truncatingIfNeeded: HANDOFF_FORWARD_MAC.rawValue)
@@ -67,7 +68,7 @@ extension handoff_flow_entry {
   var entry: FlowEntry {
     FlowEntry(
       action: flowAction, clientISN: SequenceNumber(client_isn), handoff: HandoffID(handoff_id), backEnd: back_end,
-      now: last_seen, seen: FlowEntry.Seen(rawValue: flags))
+      now: last_seen, seen: FlowEntry.Seen(rawValue: flags), sendNext: send_next)
   }
 
   private var flowAction: FlowEntry.Action {

@@ -91,6 +91,15 @@ public struct KeyedHash: Sendable, BitwiseCopyable {
     return state.finish()
   }
 
+  /// The hash of the bytes of `words`, the lowest of each first.
+  @inlinable
+  public func hash(_ words: Span<UInt64>) -> UInt64 {
+    var state = State(k0, k1)
+    for index in words.indices { state.absorb(words[index]) }
+    state.absorb(UInt64(truncatingIfNeeded: words.count &* 8) << 56)
+    return state.finish()
+  }
+
   /// The hash of a connection's 4-tuple, plus `salt`; the same as hashing five little-endian 64-bit words.
   @inlinable
   public func hash(_ flow: FlowTuple, salt: UInt32 = 0) -> UInt64 {

@@ -37,7 +37,7 @@ import Wire
 
   @Test func theSegmentIsThatOfTheClient() {
     let snapshot = snapshot(client: "198.51.100.7")
-    let segment = DirectLimits.segment(snapshot, requestBytes: 10)
+    let segment = snapshot.segment(requestBytes: 10)
     #expect(segment.source == snapshot.flow.client)
     #expect(segment.destination == snapshot.flow.service)
     // Before the wrap of the sequence space.
@@ -48,7 +48,7 @@ import Wire
     #expect(segment.options.timestamps == TCPTimestamps(value: 300, echo: 900))
     var unscaled = self.snapshot(client: "198.51.100.7", scale: nil)
     unscaled.timestamps = nil
-    let plain = DirectLimits.segment(unscaled, requestBytes: 0)
+    let plain = unscaled.segment(requestBytes: 0)
     #expect(plain.window == 65_535)
     #expect(plain.options.timestamps == nil)
   }

@@ -217,7 +217,7 @@ private struct Player: ~Copyable {
         $0.next += 1
         $0.lastSnapshot = snapshot
       }
-      connection.sendHandoff(id: id, snapshot: snapshot, request: client.bytes.span)
+      connection.sendHandoff(id: id, snapshot: snapshot, request: client.bytes.span, wasSentByPacket: false)
       try? connection.flush()
     }
     clients.removeAll { $0.socket == nil }

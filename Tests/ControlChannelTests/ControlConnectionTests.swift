@@ -68,7 +68,7 @@ func receive(_ count: Int, at connection: ControlConnection, now: UInt64 = 0) th
       receiveWindow: 10, maximumSegmentSize: 1460, windowScale: .init(send: 1, receive: 2), sackPermitted: true,
       timestamps: .init(nextValue: 11, recent: 12))
     let request: [UInt8] = Array("GET / HTTP/1.1\r\n\r\n".utf8)
-    pair.near.sendHandoff(id: HandoffID(42), snapshot: snapshot, request: request.span)
+    pair.near.sendHandoff(id: HandoffID(42), snapshot: snapshot, request: request.span, wasSentByPacket: false)
     try pair.near.flush()
     let expected = Message.handoff(HandoffRequest(id: HandoffID(42), snapshot: snapshot, request: request))
     #expect(try receive(1, at: pair.far) == [expected])

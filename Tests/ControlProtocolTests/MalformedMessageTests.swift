@@ -109,7 +109,7 @@ struct MalformedMessageTests {
     Case(
       description: "timestamps without flag", hex: handoff(tail: "00 00 00 00 00000001 00000000"), error: .invalidFlags),
     Case(
-      description: "unknown snapshot flag", hex: handoff(tail: "08 00 00 00 00000000 00000000"), error: .invalidFlags),
+      description: "unknown snapshot flag", hex: handoff(tail: "10 00 00 00 00000000 00000000"), error: .invalidFlags),
     Case(description: "snapshot padding", hex: handoff(tail: "00 00 00 01 00000000 00000000"), error: .invalidFlags),
   ]
 

@@ -127,15 +127,22 @@ extension SeededGenerator {
       .handoff(
         HandoffRequest(
           id: HandoffID(next()), snapshot: snapshot(),
-          request: (0..<pick(2000)).map { _ in UInt8(truncatingIfNeeded: next()) }))
+          request: (0..<pick(2000)).map { _ in UInt8(truncatingIfNeeded: next()) }, wasSentByPacket: pick(2) == 0))
     case 12: .handoffAccepted(HandoffID(next()))
     case 13: .handoffRefused(HandoffID(next()), HandoffRefusal.allCases[pick(HandoffRefusal.allCases.count)])
     case 14: .handoffsEnded((0..<pick(50)).map { _ in HandoffID(next()) })
     case 15: .rules(RuleSet(rules: (0..<pick(20)).map { _ in rule() }, keyHigh: next(), keyLow: next()))
-    case 16: .leaseAccounts((0..<pick(50)).map { _ in account() })
+    case 16: .handoffsAccepted((0..<pick(50)).map { _ in HandoffID(next()) })
+    case 17: .handoffWanted(HandoffID(next()))
+    case 18:
+      .packetHandoffs(
+        PacketHandoffOffer(
+          port: UInt16(pick(65_536)), key: HandoffPacketKey(next(), next()), loop: UInt8(pick(256)),
+          takesIPv4: pick(2) == 0, takesIPv6: pick(2) == 0))
+    case 19: .leaseAccounts((0..<pick(50)).map { _ in account() })
     default: .abortHandoff(HandoffID(next()))
     }
   }
 
-  static var messageKinds: Int { 18 }
+  static var messageKinds: Int { 21 }
 }

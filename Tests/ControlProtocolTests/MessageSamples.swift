@@ -141,6 +141,29 @@ enum MessageSamples {
       description: "handoffsEnded", message: .handoffsEnded([HandoffID(1), HandoffID(2)]),
       hex: "00000010 33000000 0000000000000001 0000000000000002"),
     Golden(
+      description: "handoff, sent by packet before",
+      message: .handoff(
+        HandoffRequest(
+          id: HandoffID(slot: 2, generation: 1), snapshot: snapshot, request: [0x47], wasSentByPacket: true)),
+      hex: """
+        0000004f 30000000 0000000100000002
+        00000000000000000000ffffc0000201 c822 20010db8000000000000000000000007 0050
+        01020304 11121314 11121301 0000faf0 0000ffff 05b4 0f 07 0a 00 a1a2a3a4 b1b2b3b4
+        47
+        """),
+    Golden(
+      description: "packetHandoffs",
+      message: .packetHandoffs(
+        PacketHandoffOffer(
+          port: 7003, key: HandoffPacketKey(0x0102_0304_0506_0708, 9), loop: 3, takesIPv4: true, takesIPv6: false)),
+      hex: "00000014 35000000 1b5b 03 01 0102030405060708 0000000000000009"),
+    Golden(
+      description: "handoffsAccepted", message: .handoffsAccepted([HandoffID(1), HandoffID(2)]),
+      hex: "00000010 36000000 0000000000000001 0000000000000002"),
+    Golden(
+      description: "handoffWanted", message: .handoffWanted(HandoffID(7)),
+      hex: "00000008 37000000 0000000000000007"),
+    Golden(
       description: "abortHandoff", message: .abortHandoff(HandoffID(7)), hex: "00000008 34000000 0000000000000007"),
   ]
 

@@ -29,6 +29,9 @@ enum Event: Equatable {
   case transmit(Sent)
   case decide(HandoffID, target: UInt64, route: Route, excluded: UInt16?)
   case handOff(HandoffID, backEnd: UInt16, TCPSnapshot, request: String)
+  /// The same after a packet of which no word came.
+  case handOffAgain(HandoffID, backEnd: UInt16, TCPSnapshot, request: String)
+  case withdraw(HandoffID, FlowTuple)
   case abort(HandoffID, backEnd: UInt16)
   case established(HandoffID, FlowTuple, SequenceNumber, backEnd: UInt16)
   case deliver(Sent, backEnd: UInt16)
@@ -42,10 +45,13 @@ extension Event {
     case .transmit(let range): self = .transmit(try Sent(Array(bytes[range])))
     case .decide(let id, let target, let route, let excluded):
       self = .decide(id, target: target, route: route, excluded: excluded)
-    case .handOff(let id, let backEnd, let snapshot, let request):
+    case .handOff(let id, let backEnd, let snapshot, let request, .messageAfterPacket):
+      self = .handOffAgain(id, backEnd: backEnd, snapshot, request: String(decoding: bytes[request], as: UTF8.self))
+    case .withdrawFlow(let id, let flow): self = .withdraw(id, flow)
+    case .handOff(let id, let backEnd, let snapshot, let request, _):
       self = .handOff(id, backEnd: backEnd, snapshot, request: String(decoding: bytes[request], as: UTF8.self))
     case .abortHandoff(let id, let backEnd): self = .abort(id, backEnd: backEnd)
-    case .flowEstablished(let id, let flow, let initial, let backEnd, requestedAt: _):
+    case .flowEstablished(let id, let flow, let initial, sendNext: _, let backEnd, requestedAt: _):
       self = .established(id, flow, initial, backEnd: backEnd)
     case .deliver(let range, let backEnd):
       self = .deliver(try Sent(Array(bytes[range]), verifying: false), backEnd: backEnd)
@@ -102,8 +108,28 @@ final class Rig {
     return try take()
   }
 
-  func lost(_ backEnd: UInt16) throws -> [Event] {
-    responder.backEndLost(backEnd, now: now, into: &actions)
+  func lost(_ backEnd: UInt16, isSilent: Bool = false) throws -> [Event] {
+    responder.backEndLost(backEnd, isSilent: isSilent, now: now, into: &actions)
+    return try take()
+  }
+
+  func passed(_ id: HandoffID) throws -> [Event] {
+    responder.handoffPassed(id, now: now, into: &actions)
+    return try take()
+  }
+
+  func wanted(_ id: HandoffID, by backEnd: UInt16) throws -> [Event] {
+    responder.handoffWanted(id, by: backEnd, now: now, into: &actions)
+    return try take()
+  }
+
+  func withdrawn(_ id: HandoffID, isAnswered: Bool) throws -> [Event] {
+    responder.flowWithdrawn(id, isAnswered: isAnswered, now: now, into: &actions)
+    return try take()
+  }
+
+  func ended(_ id: HandoffID, by backEnd: UInt16) throws -> [Event] {
+    responder.handoffEnded(id, by: backEnd, now: now, into: &actions)
     return try take()
   }
 

@@ -136,7 +136,7 @@ struct CookieAgreementTests {
       return
     }
     responder.decided(id, .backEnd(1), now: now, into: &actions)
-    guard case .handOff(_, _, let snapshot, _)? = actions.actions.last else {
+    guard case .handOff(_, _, let snapshot, _, _)? = actions.actions.last else {
       Issue.record("no handoff: \(actions.actions)")
       return
     }

@@ -81,6 +81,8 @@ struct ProgramCase: Sendable, CustomTestStringConvertible {
       forwards("\(family): SYN and ACK are no SYN", Frame.tcp(flow, [.syn, .ack], sequence: 4999)),
       forwards("\(family): no flags at all", Frame.tcp(flow, [])),
       forwards("\(family): FIN is remembered", Frame.tcp(flow, [.ack, .fin]), seen: .fin),
+      forwards(
+        "\(family): an answered client is remembered", ack, seen: .acknowledged, entry: .forwarding(sendNext: 76)),
       forwards("\(family): RST is remembered", Frame.tcp(flow, .rst), seen: .rst),
       forwards("\(family): RST after FIN", Frame.tcp(flow, .rst), seen: [.fin, .rst], entry: finished),
       forwards("\(family): ACK after FIN", ack, seen: .fin, entry: finished),

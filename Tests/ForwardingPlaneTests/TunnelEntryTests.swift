@@ -41,7 +41,10 @@ struct TunnelEntryTests {
     let number = try plane.tunnels.number(
       of: Tunnel(node: way.node, source: way.source, interface: interface.index))
     try plane.flows.insert(
-      way.flow, FlowEntry(action: .tunnel(number), clientISN: FlowEntry.isn, handoff: .init(7), backEnd: 3, now: 1))
+      way.flow,
+      FlowEntry(
+        action: .tunnel(number), clientISN: FlowEntry.isn, handoff: .init(7), backEnd: 3, now: 1,
+        sendNext: FlowEntry.sendNext))
     try body(plane, interface)
   }
 
@@ -104,7 +107,10 @@ struct TunnelEntryTests {
         #expect(seen.outcomes == [outcome], "\(payload) bytes")
       }
       try plane.flows.insert(
-        way.flow, FlowEntry(action: .tunnel(9), clientISN: FlowEntry.isn, handoff: .init(7), backEnd: 3, now: 1))
+        way.flow,
+        FlowEntry(
+          action: .tunnel(9), clientISN: FlowEntry.isn, handoff: .init(7), backEnd: 3, now: 1,
+          sendNext: FlowEntry.sendNext))
       let nowhere = try run(plane, Frame.tcp(way.flow, .ack), interface)
       #expect(nowhere.verdict == .drop && nowhere.outcomes == [.tunnelUnknown])
     }
@@ -151,7 +157,10 @@ struct TunnelEntryTests {
     let way = Way(testDescription: "", flow: flow, node: Self.node4, source: Self.own4)
     let number = try plane.tunnels.number(of: Tunnel(node: way.node, source: way.source, interface: interface.index))
     try plane.flows.insert(
-      flow, FlowEntry(action: .tunnel(number), clientISN: FlowEntry.isn, handoff: .init(7), backEnd: 3, now: 1))
+      flow,
+      FlowEntry(
+        action: .tunnel(number), clientISN: FlowEntry.isn, handoff: .init(7), backEnd: 3, now: 1,
+        sendNext: FlowEntry.sendNext))
     let tunnelled = try run(plane, frame, interface)
     #expect(tunnelled.verdict == .redirect && tunnelled.outcomes == [.errorForwarded])
     expect(tunnelled, toCarry: Frame.oneHopFurther(frame.ipPacket), way)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 public import Handoff
-public import Wire
+internal import Wire
 
 /// How a node serves the connections that it is handed.
 public enum ServeMode: String, Hashable, Sendable, CaseIterable {
@@ -44,20 +44,6 @@ public enum DirectLimits {
     // fe80::/10
     if !client.isIPv4, client.high >> 54 == 0x3fa { return .linkLocalClient }
     return nil
-  }
-
-  /// The segment that brings the request to the listener, as the client would send it.
-  ///
-  /// Its timestamp is the latest one of the client and echoes the one that our clock goes on from: neither end's PAWS
-  /// check (RFC 7323 section 5) can refuse what follows.
-  public static func segment(_ snapshot: TCPSnapshot, requestBytes: Int) -> TCPSegment {
-    let window = snapshot.sendWindow >> UInt32(snapshot.windowScale?.send ?? 0)
-    return TCPSegment(
-      source: snapshot.flow.client, destination: snapshot.flow.service,
-      sequence: snapshot.receiveNext.advanced(by: -requestBytes), acknowledgment: snapshot.sendNext,
-      flags: [.ack, .psh], window: UInt16(clamping: window),
-      options: TCPOptions(
-        timestamps: snapshot.timestamps.map { TCPTimestamps(value: $0.recent, echo: $0.nextValue) }))
   }
 }
 

@@ -17,6 +17,9 @@ public struct HandoffTally: Sendable, BitwiseCopyable {
   private var fallbacks = InlineArray<4, UInt64>(repeating: 0)
   /// Segments sent again because the listener's accept queue was full.
   public var directRetries: UInt64 = 0
+  /// Of the direct ones, those that the kernel took from a packet; and packets of which it could not make a connection.
+  public var takenFromPackets: UInt64 = 0
+  public var packetsDeclined: UInt64 = 0
   /// Bytes that the clients sent and the servers took, the requests of the handoffs included.
   public var bytesFromClients: UInt64 = 0
   public var bytesFromServers: UInt64 = 0
@@ -61,6 +64,8 @@ public struct HandoffTally: Sendable, BitwiseCopyable {
     direct += other.direct
     adopted += other.adopted
     directRetries += other.directRetries
+    takenFromPackets += other.takenFromPackets
+    packetsDeclined += other.packetsDeclined
     for index in fallbacks.indices { fallbacks[index] += other.fallbacks[index] }
     for index in refusals.indices { refusals[index] += other.refusals[index] }
     for index in ends.indices { ends[index] += other.ends[index] }

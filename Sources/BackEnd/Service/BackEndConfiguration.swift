@@ -30,6 +30,9 @@ public struct BackEndConfiguration: Sendable {
   public var workers: Int
   /// Distributors on other networks may send clients' packets through tunnels.
   public var acceptsTunnels: Bool
+  /// The kernel takes handoffs that come by packet, at the UDP port with the number of `handoffPort`, where it serves
+  /// directly.
+  public var acceptsPackets: Bool
   /// Time for the web server to accept a connection, in nanoseconds.
   public var connectTimeout: UInt64
   /// A relayed connection on which nothing moves for this long is ended with a reset, in nanoseconds.
@@ -62,6 +65,7 @@ public struct BackEndConfiguration: Sendable {
     self.workers = workers
     serve = .auto
     acceptsTunnels = true
+    acceptsPackets = true
     connectTimeout = 1_500_000_000
     idleTimeout = 3_600_000_000_000
     halfClosedTimeout = 60_000_000_000

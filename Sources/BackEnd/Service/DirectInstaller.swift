@@ -50,7 +50,7 @@ final class DirectInstaller {
   func inject(
     _ snapshot: TCPSnapshot, _ request: [UInt8], token: UInt64, _ mode: PendingConnections.Mode
   ) throws(SystemError) {
-    let segment = DirectLimits.segment(snapshot, requestBytes: request.count)
+    let segment = snapshot.segment(requestBytes: request.count)
     try plane.pending.insert(snapshot, sequence: segment.sequence, token: token, loop: loop, mode)
     injector.send(segment, request)
   }

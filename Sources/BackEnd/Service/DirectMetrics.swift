@@ -33,6 +33,12 @@ enum DirectMetrics {
         "Segments sent to the web server's listener again: its accept queue was full, or the 4-tuple was in use.",
         tally.directRetries),
       BackEndMetrics.counter(
+        "handoff_backend_packet_handoffs_total", "Handoffs that the kernel took from a packet.", tally.takenFromPackets),
+      BackEndMetrics.counter(
+        "handoff_backend_packet_handoffs_declined_total",
+        "Handoffs by packet of which the kernel made no connection, so that they were asked for by message.",
+        tally.packetsDeclined),
+      BackEndMetrics.counter(
         "handoff_backend_connections_adopted_total", "Open connections found that an earlier agent had installed.",
         tally.adopted),
       MetricFamily(

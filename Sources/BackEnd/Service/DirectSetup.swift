@@ -2,6 +2,7 @@
 
 import BackEndCore
 import ForwardingPlane
+import Handoff
 import LinuxKernel
 import Logging
 import Telemetry
@@ -24,11 +25,13 @@ enum DirectSetup {
     }
     do throws(ServePlaneError) {
       if let problem = obstacle(loops: loops) { throw problem }
+      var random = SystemRandomNumberGenerator()
       let plane = try ServePlane.attach(
         ServePlaneConfiguration(
           interface: interface, serverPort: configuration.serverPort,
           serverAddressIPv4: configuration.serverAddressIPv4, serverAddressIPv6: configuration.serverAddressIPv6,
-          loops: loops))
+          loops: loops, packetPort: configuration.acceptsPackets ? configuration.handoffPort : 0,
+          packetKey: HandoffPacketKey(random.next(), random.next())))
       return plane
     } catch {
       guard configuration.serve == .auto else {

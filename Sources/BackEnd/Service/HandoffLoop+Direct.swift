@@ -58,23 +58,35 @@ extension HandoffLoop {
   /// Reads what the kernel has told of this loop's connections. No system call.
   mutating func drainEvents(_ direct: DirectInstaller) {
     while let event = direct.ring.next() {
+      if event.origin != 0 {
+        take(event, direct)
+        continue
+      }
       let token = LoopToken(rawValue: event.token)
       // The end of a connection that was given up before.
       guard isLive(token) else { continue }
       switch event.kind {
       case .established:
         if case .installing = slots[token.index].phase { completeDirect(token.index) }
-      case .ended(let state, let error, let fromClient, let toClient, _):
+      case .ended:
         if case .installing = slots[token.index].phase { completeDirect(token.index) }
-        guard case .direct = slots[token.index].phase else { continue }
-        tally.bytesFromClients &+= fromClient
-        tally.bytesFromServers &+= toClient
-        retire(token.index, RelayEnd(lastState: state, error: error), countsEnded: true)
+        retireDirect(token.index, event.kind)
+      case .declined: break
       }
     }
   }
 
-  private mutating func completeDirect(_ index: Int) {
+  /// Counts what the kernel told of the end of a connection.
+  mutating func retireDirect(_ index: Int, _ kind: ConnectionEvent.Kind) {
+    guard case .ended(let state, let error, let fromClient, let toClient, _) = kind,
+      case .direct = slots[index].phase
+    else { return }
+    tally.bytesFromClients &+= fromClient
+    tally.bytesFromServers &+= toClient
+    retire(index, RelayEnd(lastState: state, error: error), countsEnded: true)
+  }
+
+  mutating func completeDirect(_ index: Int) {
     guard case .installing(_, _, let started) = slots[index].phase else { return }
     waiting[UInt32(index)] = nil
     slots[index].phase = .direct
@@ -101,7 +113,7 @@ extension HandoffLoop {
     if !hopeless.isEmpty { giveUp(direct, now) }
   }
 
-  private mutating func settle(_ index: Int, _ direct: DirectInstaller, _ now: UInt64) {
+  mutating func settle(_ index: Int, _ direct: DirectInstaller, _ now: UInt64) {
     guard case .installing(let attempt, _, let started) = slots[index].phase else { return }
     let flow = slots[index].flow
     switch direct.plane.pending.result(of: flow) {
@@ -109,7 +121,8 @@ extension HandoffLoop {
       // It stands, and the event was told after we looked; else there was no room for the event or for the entry.
       drainEvents(direct)
       guard case .installing = slots[index].phase else { return }
-      if !adoptUntold(index, direct, now) { refuseDirect(index, .overloaded) }
+      if adoptUntold(index, direct, now) { return }
+      if slots[index].origin != 0 { settleGonePacket(index, direct) } else { refuseDirect(index, .overloaded) }
     case .waiting:
       // The kernel has not come to the segment: its queue is busy, or it was lost there.
       let age = now &- started

@@ -15,6 +15,7 @@ import Wire
 extension HandoffLoop {
   mutating func install(_ request: consuming HandoffRequest, peer: Int) {
     let started = MonotonicTime.now()
+    if request.wasSentByPacket, isTaken(request, peer: peer, started) { return }
     tally.handoffReceived()
     let id = request.id
     do throws(HandoffRefusal) {

@@ -15,10 +15,17 @@ struct Peer {
   var registeredForWrite = false
   var greeted = false
   var name = ""
+  /// `HandoffOrigin` of the worker.
+  var origin: UInt64 = 0
+  /// What it was last told of handoffs by packet.
+  var offered: PacketHandoffOffer?
+  /// Connections made of packets that it was not told of yet, with the generation of their slot.
+  var taken: [(slot: UInt32, generation: UInt32)] = []
   var wakeTime: UInt64 = 0
-  /// Connections whose end is still to be told, and when at the latest: they share messages, as nobody waits for them.
+  /// Connections whose end is still to be told.
   var ended: [HandoffID] = []
-  var endedDue = UInt64.max
+  /// When both are to be told at the latest: they share messages, as nobody waits for them.
+  var newsDue = UInt64.max
   /// Accepted, but the answer is not written yet. The peer cannot know of them: if the control connection breaks now, it
   /// gives the connections to another back-end.
   var unannounced: [HandoffID] = []
@@ -101,6 +108,7 @@ extension HandoffLoop {
     }
     peers[index].greeted = true
     peers[index].name = peer.name
+    peers[index].origin = HandoffOrigin.value(instance: peer.instance, name: peer.name)
     logger.info("distributor \(peer.name) connected")
   }
 
@@ -108,7 +116,8 @@ extension HandoffLoop {
   mutating func turnPeers(_ now: UInt64) {
     for index in peers.indices {
       guard let connection = peers[index].connection else { continue }
-      tellEnds(index, connection, now)
+      offerPackets(index, connection)
+      tellNews(index, connection, now)
       do throws(ControlChannelError) {
         if now >= peers[index].wakeTime { peers[index].wakeTime = try connection.keepAlive(now: now) }
         try connection.flush()
@@ -120,17 +129,26 @@ extension HandoffLoop {
     }
   }
 
-  private static let endsTogether = 64
-  private static let endsWait: UInt64 = 5_000_000
+  private static let newsTogether = 64
+  private static let newsWait: UInt64 = 5_000_000
 
-  private mutating func tellEnds(_ index: Int, _ connection: ControlConnection, _ now: UInt64) {
-    if peers[index].ended.isEmpty { return }
-    if peers[index].endedDue == .max { peers[index].endedDue = now + HandoffLoop.endsWait }
-    let isDue = now >= peers[index].endedDue || peers[index].ended.count >= HandoffLoop.endsTogether
+  private mutating func tellNews(_ index: Int, _ connection: ControlConnection, _ now: UInt64) {
+    let count = peers[index].ended.count + peers[index].taken.count
+    if count == 0 { return }
+    if peers[index].newsDue == .max { peers[index].newsDue = now + HandoffLoop.newsWait }
+    let isDue = now >= peers[index].newsDue || count >= HandoffLoop.newsTogether
     guard isDue || connection.queuedBytes > 0 || mode != .serving else { return }
-    connection.send(.handoffsEnded(peers[index].ended))
+    sendNews(index, connection)
+  }
+
+  mutating func sendNews(_ index: Int, _ connection: ControlConnection) {
+    // Of those that are over already the end says enough.
+    let standing = peers[index].taken.filter { slots[Int($0.slot)].generation == $0.generation }
+    if !standing.isEmpty { connection.send(.handoffsAccepted(standing.map { slots[Int($0.slot)].id })) }
+    if !peers[index].ended.isEmpty { connection.send(.handoffsEnded(peers[index].ended)) }
+    peers[index].taken.removeAll(keepingCapacity: true)
     peers[index].ended.removeAll(keepingCapacity: true)
-    peers[index].endedDue = .max
+    peers[index].newsDue = .max
   }
 
   /// Writes an answer at once; an error shows again at the end of the turn.

@@ -173,6 +173,7 @@ extension HandoffLoop {
 
   /// The distributor gave a handoff up. It returns the assignment itself, so the end is not reported.
   mutating func abort(_ id: HandoffID, peer: Int) {
+    claim(id, peer: peer)
     let reference = PeerReference(index: UInt32(peer), generation: peers[peer].generation)
     for index in slots.indices where slots[index].id == id && slots[index].peer == reference {
       switch slots[index].phase {
@@ -215,6 +216,9 @@ extension HandoffLoop {
 
   /// Gives the slot and its place in the connection budget back.
   mutating func freeSlot(_ index: Int, keepingBudget: Bool = false) {
+    if slots[index].origin != 0 {
+      packets[PacketHandoffName(origin: slots[index].origin, id: slots[index].id)] = nil
+    }
     if !keepingBudget { budget.give() }
     slots[index] = RelaySlot(generation: slots[index].generation &+ 1)
     freeSlots.append(UInt32(index))

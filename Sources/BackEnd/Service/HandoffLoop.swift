@@ -32,6 +32,10 @@ struct HandoffLoop: ~Copyable {
   var held = HeldBytes()
   /// Nil when nothing is served directly.
   let direct: DirectInstaller?
+  /// Slots of the handoffs that came by packet.
+  var packets: [PacketHandoffName: UInt32] = [:]
+  /// Until when the kernel takes handoffs by packet, as far as this loop has promised.
+  var aliveUntil: UInt64 = 0
   /// Direct installations to be given up at the end of the turn.
   var hopeless: [UInt32] = []
 
@@ -52,8 +56,9 @@ struct HandoffLoop: ~Copyable {
 
   private var directBefore: UInt64 = 0
   private var endedBefore: UInt64 = 0
+  private var lookUntil: UInt64 = 0
 
-  private static let lookInterval: UInt64 = 1_000_000
+  private static let lookInterval: UInt64 = 4_000_000
   private static let publishInterval: UInt64 = 50_000_000
   static let sweepInterval: UInt64 = 1_000_000_000
 
@@ -86,6 +91,7 @@ struct HandoffLoop: ~Copyable {
     while mode != .ending {
       let count = epoll.wait(until: again.isEmpty ? min(nextDeadline(), lookAgain()) : 0)
       let now = MonotonicTime.now()
+      showLife(now)
       for index in 0..<count { dispatch(epoll.ready(index), now) }
       if let direct { drainEvents(direct) }
       continueInstalling(now)
@@ -96,13 +102,17 @@ struct HandoffLoop: ~Copyable {
     publish()
   }
 
-  /// While connections come and go, their ends are looked for instead of being woken by each. Returns when to look.
+  /// While connections come and go, the kernel's events are looked for instead of being woken by each. Returns when to look.
   private mutating func lookAgain() -> UInt64 {
-    guard let direct, tally.direct != directBefore || totals.ended != endedBefore else { return .max }
+    guard let direct else { return .max }
+    // As long as the promise is in force nobody wakes this loop.
+    let now = MonotonicTime.now()
+    if tally.direct == directBefore && totals.ended == endedBefore { return now < lookUntil ? lookUntil : .max }
     (directBefore, endedBefore) = (tally.direct, totals.ended)
-    let time = MonotonicTime.now() + HandoffLoop.lookInterval
-    direct.ring.promiseToLook(until: time)
-    return time + HandoffLoop.lookInterval / 8
+    direct.ring.promiseToLook(until: now + HandoffLoop.lookInterval)
+    // A little later: an event that was told just before the promise ended is there by then.
+    lookUntil = now + HandoffLoop.lookInterval + HandoffLoop.lookInterval / 8
+    return lookUntil
   }
 
   private mutating func dispatch(_ ready: Epoll.Ready, _ now: UInt64) {
@@ -121,6 +131,7 @@ struct HandoffLoop: ~Copyable {
   private mutating func readMailbox(_ now: UInt64) {
     let news = mailbox.take()
     mode = news.mode
+    if mode != .serving { stopPackets() }
     countsAddresses = news.countAddresses
     for raw in news.sockets { adoptPeer(StreamSocket(owning: OwnedDescriptor(owning: raw)), now) }
     if !news.predecessors.isEmpty { adoptPredecessors(news.predecessors, now) }
@@ -173,7 +184,7 @@ struct HandoffLoop: ~Copyable {
   private func nextDeadline() -> UInt64 {
     var deadline = nextSweep
     if isDirty { deadline = min(deadline, nextPublish) }
-    for peer in peers where peer.connection != nil { deadline = min(deadline, peer.wakeTime, peer.endedDue) }
+    for peer in peers where peer.connection != nil { deadline = min(deadline, peer.wakeTime, peer.newsDue) }
     for index in waiting.keys {
       switch slots[Int(index)].phase {
       case .connecting(let limit, _): deadline = min(deadline, limit)

@@ -108,6 +108,11 @@ final class ConnectionBudget: Sendable {
     return false
   }
 
+  /// Whatever the limit is: the connection exists. Returns false when it is above the limit.
+  func takeAnyway() -> Bool { taken.add(1, ordering: .relaxed).newValue <= limit }
+
+  var isExhausted: Bool { taken.load(ordering: .relaxed) >= limit }
+
   func give() { taken.subtract(1, ordering: .relaxed) }
 }
 

@@ -28,6 +28,8 @@ struct RelaySlot: BitwiseCopyable {
   var heldFromClient: Int32 = -1
   var heldFromServer: Int32 = -1
   var id = HandoffID(0)
+  /// Not 0: the handoff came by packet from this worker of a distributor (`HandoffOrigin`).
+  var origin: UInt64 = 0
   var peer = PeerReference(index: 0, generation: 0)
   var flow = FlowTuple(client: Endpoint(IPAddress(ipv4: 0), 0), service: Endpoint(IPAddress(ipv4: 0), 0))
   /// Direct: a segment was sent whose fate was not known when the next was.
@@ -41,6 +43,12 @@ struct RelaySlot: BitwiseCopyable {
     get { side == .client ? heldFromClient : heldFromServer }
     set { if side == .client { heldFromClient = newValue } else { heldFromServer = newValue } }
   }
+}
+
+/// A handoff by packet among all of them.
+struct PacketHandoffName: Hashable, BitwiseCopyable {
+  var origin: UInt64
+  var id: HandoffID
 }
 
 /// A control connection in the table of its event loop.

@@ -7,7 +7,7 @@
 #include <linux/types.h>
 
 enum {
-  HANDOFF_LAYOUT_VERSION = 2,
+  HANDOFF_LAYOUT_VERSION = 3,
   // Flows when the loader says nothing; it sets the real number before the maps are made.
   HANDOFF_DEFAULT_FLOWS = 262144,
   HANDOFF_MAX_SERVICES = 1024,
@@ -58,6 +58,8 @@ enum handoff_flow_flag {
   HANDOFF_CLIENT_RST = 2,
   // The back-end has reported the connection's end: the next SYN is a new connection.
   HANDOFF_ENDED = 4,
+  // The client has acknowledged bytes of the back-end.
+  HANDOFF_CLIENT_ACKNOWLEDGED = 8,
 };
 
 // 32 bytes: with the key and the kernel's own 48 bytes an element fills a 128-byte slab object exactly.
@@ -70,9 +72,14 @@ struct handoff_flow_entry {
   __u16 back_end;
   __u8 action;
   __u8 flags;
-  __u8 mac[6];
-  // Of HANDOFF_FORWARD_TUNNEL: which entry of the table of tunnels (tunnel.h).
-  __u16 tunnel;
+  union {
+    // Of HANDOFF_FORWARD_MAC.
+    __u8 mac[6];
+    // Of HANDOFF_FORWARD_TUNNEL: which entry of the table of tunnels (tunnel.h).
+    __u16 tunnel;
+  };
+  // The lower half of snd.nxt at the handoff, host order.
+  __u16 send_next;
 };
 
 // One record about the plane itself. Its first and third word keep their meaning in all versions.

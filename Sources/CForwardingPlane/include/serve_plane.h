@@ -13,6 +13,8 @@ enum {
   SERVE_MAX_ADOPTED = 1048576,
   SERVE_MAX_SILENCED = 4096,
   SERVE_MAX_LOOPS = 64,
+  // The latest handoffs by packet of which a second copy is known as such.
+  SERVE_MAX_SEEN = 65536,
   // Bytes of each event loop's ring: a power of two, a multiple of the page.
   SERVE_RING_BYTES = 1048576,
 };
@@ -68,6 +70,8 @@ enum serve_result {
 struct serve_pending {
   // Given back in the connection's events.
   __u64 token;
+  // 0 for a token of the agent; else the distributor's worker to whom the token says something.
+  __u64 origin;
   __u32 sequence;
   __u32 acknowledgment;
   __u32 timestamp_value;
@@ -90,16 +94,38 @@ struct serve_settings {
   // Look untracked connections up in the adopted ones; 0 spares every closing socket a lookup.
   __u32 adopts;
   __u32 loops;
+  // Of the tags of handoffs by packet.
+  __u64 key[2];
+  // The UDP port of handoffs by packet, in network order; 0 while none are taken.
+  __u16 packet_port;
+  __u16 zero[3];
+};
+
+// What an event loop promises, in nanoseconds of CLOCK_MONOTONIC. Shared memory of the agent.
+struct serve_attention {
+  // Until then it looks at its ring without being woken.
+  __u64 watching;
+  // Until then it takes handoffs by packet: a process that hangs takes none.
+  __u64 alive;
+};
+
+// A handoff by packet.
+struct serve_handoff {
+  __u64 origin;
+  __u64 handoff;
 };
 
 enum serve_event_kind {
   SERVE_ESTABLISHED = 1,
   SERVE_ENDED = 2,
+  // A handoff by packet that no connection came of, and none will: `last_state` is its enum serve_result.
+  SERVE_DECLINED = 3,
 };
 
 // What an event loop is told of one of its connections.
 struct serve_event {
   __u64 token;
+  __u64 origin;
   // Payload that the client sent and the server's TCP took; what the client acknowledged.
   __u64 bytes_from_client;
   __u64 bytes_to_client;
@@ -110,11 +136,15 @@ struct serve_event {
   __u16 last_state;
   // sk_err: 0 or why the connection was cut.
   __u16 error;
+  // Of a connection with an origin, when it is established.
+  struct serve_key key;
+  __u32 zero;
 };
 
 // What the tracepoint keeps with a socket.
 struct serve_connection {
   __u64 token;
+  __u64 origin;
   __u64 since;
   __u32 loop;
   __u32 zero;
@@ -138,6 +168,14 @@ enum serve_outcome {
   SERVE_OUT_TUPLE_BUSY,
   SERVE_OUT_NO_LISTENER,
   SERVE_OUT_REFUSED,
+  // A handoff by packet: dropped as malformed, with a wrong tag, as one more copy, because no agent takes it or because the
+  // kernel has no memory; or given to the listener. The rest ends as the segment of a pending connection does.
+  SERVE_OUT_HANDOFF_MALFORMED,
+  SERVE_OUT_HANDOFF_FORGED,
+  SERVE_OUT_HANDOFF_REPEATED,
+  SERVE_OUT_HANDOFF_UNATTENDED,
+  SERVE_OUT_HANDOFF_FAILED,
+  SERVE_OUT_HANDOFF_ASSIGNED,
   SERVE_OUTCOMES,
 };
 

@@ -11,8 +11,9 @@ public enum Action: Sendable {
   /// Ask for a back-end and answer with `Responder.decided`. `target` is the hash of path and query, `route` what
   /// the rules say; `excluded` refused this very connection before.
   case decide(HandoffID, target: UInt64, route: Route, excluded: UInt16?)
-  /// Send the connection to `backEnd` and answer with `handoffAccepted` or `handoffRefused`.
-  case handOff(HandoffID, backEnd: UInt16, snapshot: TCPSnapshot, request: Range<Int>)
+  /// Send the connection to `backEnd` and answer with `handoffAccepted` or `handoffRefused`. `way` says how; where it may go
+  /// by packet and did, answer with `handoffPassed` first.
+  case handOff(HandoffID, backEnd: UInt16, snapshot: TCPSnapshot, request: Range<Int>, way: HandoffWay)
   /// The back-end may own, or come to own, a connection that moved on: it must drop it without a packet to the client. An
   /// agent to which the name says nothing ignores this.
   case abortHandoff(HandoffID, backEnd: UInt16)
@@ -20,7 +21,11 @@ public enum Action: Sendable {
   /// packets that were held, because with the entry the kernel sends later packets past this process.
   /// `requestedAt` is when the request head was complete.
   case flowEstablished(
-    HandoffID, flow: FlowTuple, clientInitialSequence: SequenceNumber, backEnd: UInt16, requestedAt: UInt64)
+    HandoffID, flow: FlowTuple, clientInitialSequence: SequenceNumber, sendNext: SequenceNumber, backEnd: UInt16,
+    requestedAt: UInt64)
+  /// Take the flow-table entry of a handoff by packet back, and answer with `flowWithdrawn`: the back-end did not say that it
+  /// has the connection.
+  case withdrawFlow(HandoffID, flow: FlowTuple)
   /// Forward a packet of the client to `backEnd` as it is.
   case deliver(Range<Int>, backEnd: UInt16)
   /// A decision counted the connection at this back-end, and it did not go there: the dispatcher must uncount it.
@@ -28,6 +33,15 @@ public enum Action: Sendable {
   /// A segment of no connection that the core knows. If the flow table knows it the driver forwards it, otherwise it calls
   /// `Responder.refuseUnknown` with these bytes.
   case unknownFlow(Range<Int>)
+}
+
+/// How a handoff may travel.
+public enum HandoffWay: Hashable, Sendable, BitwiseCopyable {
+  /// As a message on the control connection, or as one packet to the node's kernel.
+  case packetOrMessage
+  case message
+  /// As a message, after a packet of which the back-end did not say that it has made a connection of it.
+  case messageAfterPacket
 }
 
 /// The actions of one or more calls and the bytes they refer to. The driver keeps one and empties it between turns; both

@@ -55,6 +55,9 @@ enum Phase: BitwiseCopyable {
   case deciding(Attempt)
   /// A back-end is asked to take the connection.
   case handingOff(Attempt, backEnd: UInt16)
+  /// The handoff was sent by packet, and the kernel forwards the client's packets already; the back-end has not said whether
+  /// it has the connection.
+  case passed(Attempt, backEnd: UInt16)
   /// Our answer (or only our FIN) is sent; FIN-WAIT-1, FIN-WAIT-2, CLOSING.
   case closing(Closing)
   /// With snd.nxt, for the acknowledgment of a repeated FIN.
@@ -65,7 +68,7 @@ enum Phase: BitwiseCopyable {
   /// Phases that count as open in `ResponderCounters.open`.
   var isOpen: Bool {
     switch self {
-    case .collecting, .deciding, .handingOff, .closing: true
+    case .collecting, .deciding, .handingOff, .passed, .closing: true
     case .vacant, .embryonic, .timeWait, .tombstone: false
     }
   }

@@ -22,7 +22,7 @@ extension Responder {
     switch table.slots[slot].phase {
     case .closing(let closing): table.slots[slot].sendNext.advanced(by: closing.sent)
     case .timeWait(let sendNext): sendNext
-    case .vacant, .embryonic, .collecting, .deciding, .handingOff, .tombstone: table.slots[slot].sendNext
+    case .vacant, .embryonic, .collecting, .deciding, .handingOff, .passed, .tombstone: table.slots[slot].sendNext
     }
   }
 

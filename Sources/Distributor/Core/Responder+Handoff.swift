@@ -19,7 +19,7 @@ extension Responder {
     switch table.slots[slot].phase {
     case .handingOff: true
     case .deciding(let attempt): attempt.number > 1
-    case .vacant, .embryonic, .collecting, .closing, .timeWait, .tombstone: false
+    case .vacant, .embryonic, .collecting, .passed, .closing, .timeWait, .tombstone: false
     }
   }
 
@@ -45,14 +45,14 @@ extension Responder {
       .decide(name(slot), target: attempt.target, route: attempt.route, excluded: attempt.excluded))
   }
 
-  private func giveUpAt(_ attempt: Attempt) -> UInt64 { attempt.requestedAt &+ configuration.placementTimeout }
+  func giveUpAt(_ attempt: Attempt) -> UInt64 { attempt.requestedAt &+ configuration.placementTimeout }
 
-  private func name(_ slot: Int) -> HandoffID {
+  func name(_ slot: Int) -> HandoffID {
     HandoffID(slot: UInt32(slot), generation: table.slots[slot].generation)
   }
 
   /// The slot of an attempt that is still under way.
-  private func find(_ id: HandoffID) -> Int? {
+  func find(_ id: HandoffID) -> Int? {
     let slot = Int(id.slot)
     guard slot < table.slots.count, table.slots[slot].generation == id.generation else { return nil }
     return slot
@@ -68,7 +68,9 @@ extension Responder {
       return
     }
     switch outcome {
-    case .backEnd(let backEnd): handOff(slot, attempt, to: backEnd, now: now, into: &actions)
+    case .backEnd(let backEnd):
+      let mayPass = attempt.number == 1 && mayPass(slot)
+      handOff(slot, attempt, to: backEnd, by: mayPass ? .packetOrMessage : .message, now: now, into: &actions)
     case .noBackEnd:
       endAttempt(.noBackEnd)
       answer(slot, .unavailable, now: now, into: &actions)
@@ -80,16 +82,16 @@ extension Responder {
 
   // MARK: Handoff
 
-  private mutating func handOff(
-    _ slot: Int, _ attempt: Attempt, to backEnd: UInt16, now: UInt64, into actions: inout ActionList
+  mutating func handOff(
+    _ slot: Int, _ attempt: Attempt, to backEnd: UInt16, by way: HandoffWay, now: UInt64, into actions: inout ActionList
   ) {
     let snapshot = snapshot(slot, now: now)
-    if attempt.number == 1 { table.slots[slot].held.end = snapshot.receiveNext }
+    if attempt.number == 1, way != .messageAfterPacket { table.slots[slot].held.end = snapshot.receiveNext }
     table.slots[slot].phase = .handingOff(attempt, backEnd: backEnd)
     timers.schedule(slot, at: min(now &+ configuration.handoffTimeout, giveUpAt(attempt)), now: now)
     let count = table.slots[slot].assembler.contiguous
     let request = actions.store(buffers.bytes(table.slots[slot].buffer).span.extracting(0..<count))
-    actions.append(.handOff(name(slot), backEnd: backEnd, snapshot: snapshot, request: request))
+    actions.append(.handOff(name(slot), backEnd: backEnd, snapshot: snapshot, request: request, way: way))
   }
 
   private func snapshot(_ slot: Int, now: UInt64) -> TCPSnapshot {
@@ -110,6 +112,10 @@ extension Responder {
   public mutating func handoffAccepted(
     _ id: HandoffID, by backEnd: UInt16, now: UInt64, into actions: inout ActionList
   ) {
+    if let slot = find(id), case .passed(_, backEnd) = table.slots[slot].phase {
+      confirm(slot, now: now)
+      return
+    }
     guard let slot = find(id), case .handingOff(let attempt, let asked) = table.slots[slot].phase, asked == backEnd
     else {
       tally.lateAcceptances &+= 1
@@ -118,15 +124,25 @@ extension Responder {
       return
     }
     endAttempt(.accepted)
-    let flow = table.slots[slot].flow
     if let end = pendingFIN(slot) { actions.append(.deliver(actions.store(end, payload: Span()), backEnd: backEnd)) }
     table.slots[slot].held.deliver(to: backEnd, from: &heldBuffers, into: &actions)
     // After the packets that were held: the kernel forwards from here on, and would let later ones overtake them.
+    establish(slot, attempt, at: backEnd, into: &actions)
+    finish(slot, .handedOff)
+    bury(slot, backEnd, now: now)
+  }
+
+  /// Makes the kernel forward the client's packets.
+  func establish(_ slot: Int, _ attempt: Attempt, at backEnd: UInt16, into actions: inout ActionList) {
+    let connection = table.slots[slot]
     actions.append(
       .flowEstablished(
-        id, flow: flow, clientInitialSequence: table.slots[slot].clientInitial, backEnd: backEnd,
-        requestedAt: attempt.requestedAt))
-    finish(slot, .handedOff)
+        name(slot), flow: connection.flow, clientInitialSequence: connection.clientInitial,
+        sendNext: connection.sendNext, backEnd: backEnd, requestedAt: attempt.requestedAt))
+  }
+
+  /// The connection is over here; late packets are still delivered.
+  mutating func bury(_ slot: Int, _ backEnd: UInt16, now: UInt64) {
     table.slots[slot].phase = .tombstone(backEnd: backEnd)
     timers.schedule(slot, at: now &+ configuration.tombstoneTime, now: now)
   }
@@ -151,13 +167,23 @@ extension Responder {
       tally.lateRefusals &+= 1
       return
     }
+    // Whoever asked has the last word: the packet makes no connection any more.
+    table.slots[slot].held.answered = false
     retry(slot, HandoffOutcome(reason), now: now, into: &actions)
   }
 
-  /// The control connection to a back-end broke: every handoff that it has not answered is as refused. Takes time in
-  /// proportion to the table.
-  public mutating func backEndLost(_ backEnd: UInt16, now: UInt64, into actions: inout ActionList) {
+  /// The control connection to a back-end broke: every handoff that it has not answered is as refused, but for those that
+  /// went by packet. Takes time in proportion to the table.
+  ///
+  /// - Parameter isSilent: the node said nothing, not even that the connection is closed: it is gone altogether.
+  public mutating func backEndLost(
+    _ backEnd: UInt16, isSilent: Bool, now: UInt64, into actions: inout ActionList
+  ) {
     for slot in table.slots.indices {
+      if case .passed(_, backEnd) = table.slots[slot].phase {
+        if isSilent { withdraw(slot, now: now, into: &actions) } else { assume(slot, now: now) }
+        continue
+      }
       guard case .handingOff(_, let asked) = table.slots[slot].phase, asked == backEnd else { continue }
       retry(slot, .lost, now: now, into: &actions)
     }
@@ -166,6 +192,11 @@ extension Responder {
   /// Ends the handoff under way with `outcome` and asks for another back-end, as long as attempts and time last.
   mutating func retry(_ slot: Int, _ outcome: HandoffOutcome, now: UInt64, into actions: inout ActionList) {
     guard case .handingOff(var attempt, let backEnd) = table.slots[slot].phase else { return }
+    if table.slots[slot].held.answered {
+      // The back-end has said nothing, but the client has its bytes.
+      stay(slot, attempt, at: backEnd, now: now, into: &actions)
+      return
+    }
     endAttempt(outcome)
     returnAssignment(backEnd, into: &actions)
     if table.slots[slot].held.reset {
@@ -185,7 +216,7 @@ extension Responder {
   /// Gives up a handoff that the back-end may still take, and tells it so.
   mutating func abandonHandoff(_ slot: Int, now: UInt64, into actions: inout ActionList) {
     guard case .handingOff(_, let backEnd) = table.slots[slot].phase else { return }
-    abort(name(slot), at: backEnd, into: &actions)
+    if !table.slots[slot].held.answered { abort(name(slot), at: backEnd, into: &actions) }
     retry(slot, .timedOut, now: now, into: &actions)
   }
 

@@ -107,7 +107,7 @@ extension Responder {
     let clientInitial = arrival.segment.sequence.advanced(by: -1)
     // All that we expect acknowledges what we sent; looking at cookies is for the rest.
     switch table.slots[slot].phase {
-    case .tombstone, .timeWait: break
+    case .passed, .tombstone, .timeWait: break
     case .closing(let closing):
       if (0...closing.sent).contains(table.slots[slot].sendNext.distance(to: arrival.segment.acknowledgment)) {
         return nil
@@ -136,6 +136,7 @@ extension Responder {
     case .handingOff:
       dropHandoff(slot, into: &actions)
       finish(slot, .superseded)
+    case .passed: confirm(slot, now: 0)
     case .timeWait, .tombstone: break
     }
     remove(slot)

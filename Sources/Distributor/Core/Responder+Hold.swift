@@ -28,6 +28,9 @@ extension Responder {
       acknowledge(slot, now: arrival.now, into: &actions)
       return .dataDuplicate
     }
+    if segment.flags.contains(.ack), segment.acknowledgment > table.slots[slot].sendNext {
+      table.slots[slot].held.answered = true
+    }
     let isPlain = arrival.length == 0 && !segment.flags.contains(.rst)
     if isPlain, segment.acknowledgment == table.slots[slot].sendNext,
       segment.window == table.slots[slot].windowField || !isNewerWindow(slot, segment)

@@ -40,7 +40,7 @@ extension Responder {
       _ = receiveText(slot, arrival, packet, into: &actions)
       return .handshakeCompleted
     case .closing: return receiveWhileClosing(slot, arrival, start: start, into: &actions)
-    case .collecting, .deciding, .handingOff, .vacant, .timeWait, .tombstone:
+    case .collecting, .deciding, .handingOff, .passed, .vacant, .timeWait, .tombstone:
       return receiveText(slot, arrival, packet, into: &actions)
     }
   }
@@ -86,7 +86,7 @@ extension Responder {
       return .handshakeRefused
     case .closing(let closing):
       if (0...closing.sent).contains(distance) { return nil }
-    case .collecting, .deciding, .handingOff, .vacant, .timeWait, .tombstone:
+    case .collecting, .deciding, .handingOff, .passed, .vacant, .timeWait, .tombstone:
       if distance == 0 { return nil }
     }
     challenge(slot, now: arrival.now, into: &actions)
@@ -110,7 +110,7 @@ extension Responder {
       endAttempt(.clientGone)
       finish(slot, .clientReset)
     case .closing(let closing): finish(slot, closing.outcome)
-    case .collecting, .handingOff, .vacant, .timeWait, .tombstone: finish(slot, .clientReset)
+    case .collecting, .handingOff, .passed, .vacant, .timeWait, .tombstone: finish(slot, .clientReset)
     }
     remove(slot)
     return .resetAccepted

@@ -25,6 +25,7 @@ extension Responder {
       endAttempt(.undecided)
       answer(slot, .unavailable, now: now, into: &actions)
     case .handingOff: abandonHandoff(slot, now: now, into: &actions)
+    case .passed: withdraw(slot, now: now, into: &actions)
     case .closing(let closing): expireClosing(slot, closing, now: now, into: &actions)
     case .timeWait, .tombstone: remove(slot)
     }

@@ -88,6 +88,7 @@ public struct Responder: ~Copyable {
     if let outcome = supersede(slot, arrival, packet, into: &actions) { return outcome }
     switch table.slots[slot].phase {
     case .vacant: preconditionFailure("the index names a vacant slot")
+    case .passed(_, let backEnd): return receiveWhilePassed(slot, arrival, packet, backEnd, into: &actions)
     case .tombstone(let backEnd): return receiveAfterHandoff(slot, arrival, packet, backEnd, into: &actions)
     case .timeWait(let sendNext): return receiveInTimeWait(slot, arrival, packet, sendNext, into: &actions)
     case .embryonic, .collecting, .deciding, .handingOff, .closing:

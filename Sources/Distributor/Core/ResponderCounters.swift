@@ -58,6 +58,12 @@ public struct ResponderCounters: Sendable {
   public internal(set) var handoffsAborted: UInt64 = 0
   /// Assignments returned to the dispatcher.
   public internal(set) var assignmentsReturned: UInt64 = 0
+  /// Handoffs sent by packet; those of which no word came in time, so that the back-end was asked by message; those that the
+  /// back-end wanted as a message; and those that stay where they were sent although the back-end cannot be asked.
+  public internal(set) var packetHandoffs: UInt64 = 0
+  public internal(set) var packetHandoffsUnconfirmed: UInt64 = 0
+  public internal(set) var packetHandoffsDeclined: UInt64 = 0
+  public internal(set) var packetHandoffsAssumed: UInt64 = 0
 
   public init() {}
 
@@ -89,6 +95,10 @@ public struct ResponderCounters: Sendable {
       ("late_refusals_total", lateRefusals),
       ("handoffs_aborted_total", handoffsAborted),
       ("assignments_returned_total", assignmentsReturned),
+      ("packet_handoffs_total", packetHandoffs),
+      ("packet_handoffs_unconfirmed_total", packetHandoffsUnconfirmed),
+      ("packet_handoffs_declined_total", packetHandoffsDeclined),
+      ("packet_handoffs_assumed_total", packetHandoffsAssumed),
     ]
   }
 

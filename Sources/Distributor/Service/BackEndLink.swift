@@ -16,6 +16,12 @@ struct BackEndLink {
   var load: UInt32 = 0
   /// `Hello.instance` of the agent that took the connections counted in `load`.
   var instance: UInt64?
+  /// Handoffs may go by packet, and how.
+  var offer: PacketHandoffOffer?
+  /// Handoffs by packet in a row that the back-end had to be asked about: packets seem not to reach it.
+  var packetsUnconfirmed = 0
+  /// Until then nothing is tried by packet.
+  var packetsPausedUntil: UInt64 = 0
   /// Since when the control connection is down while connections may live on there, in nanoseconds.
   var lostAt: UInt64?
 
@@ -24,6 +30,22 @@ struct BackEndLink {
     self.dialer = dialer
     self.reach = reach
     pools = description.registration.pools.map { PoolID($0) }
+  }
+
+  static let unconfirmedLimit = 8
+  static let packetPause: UInt64 = 10_000_000_000
+
+  /// Where a handoff of this flow can be sent as one packet, nil when it has to be a message.
+  func packetOffer(isIPv4: Bool, now: UInt64) -> PacketHandoffOffer? {
+    guard let offer, offer.takes(isIPv4: isIPv4), now >= packetsPausedUntil else { return nil }
+    return offer
+  }
+
+  mutating func packetUnconfirmed(now: UInt64) {
+    packetsUnconfirmed += 1
+    if packetsUnconfirmed < BackEndLink.unconfirmedLimit { return }
+    packetsUnconfirmed = 0
+    packetsPausedUntil = now &+ BackEndLink.packetPause
   }
 
   var isReady: Bool { dialer.connection != nil }

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import ControlProtocol
 import DistributorCore
 import ForwardingPlane
+import Handoff
 import LinuxKernel
 import Wire
 
@@ -14,6 +16,7 @@ struct Delivery: ~Copyable {
   /// The packets are as the kernel holds them inside, not as a wire carries them.
   private let splits: Bool
   private var splitter = PacketSplitter()
+  private var packet: [UInt8] = Array(repeating: 0, count: HandoffPacket.limit)
 
   /// Of the clients' network; a client's segments are no longer, since that is what its SYN was answered with.
   private static let limit = 1500
@@ -41,6 +44,16 @@ struct Delivery: ~Copyable {
     swap(&splitter, &self.splitter)
     splitter.split(packet, limit: limit(of: reach)) { sendOne($0, by: reach) }
     swap(&splitter, &self.splitter)
+  }
+
+  /// Sends a handoff as one packet. False when the kernel did not take it.
+  mutating func send(
+    _ handoff: HandoffPacket, _ request: Span<UInt8>, _ offer: PacketHandoffOffer, to node: IPAddress
+  ) -> Bool {
+    var bytes = packet.mutableSpan
+    let count = handoff.emit(request: request, key: offer.key, into: &bytes)
+    let whole = packet
+    return (try? tunnelSocket.send(whole.span.extracting(0..<count), to: Endpoint(node, offer.port))) ?? false
   }
 
   private func limit(of reach: FlowEntry.Action) -> Int {

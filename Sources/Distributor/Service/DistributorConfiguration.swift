@@ -46,6 +46,8 @@ public struct DistributorConfiguration: Sendable, Hashable {
   public var handshake: HandshakeMode
   public var packets: PacketPath
   public var tunnel: TunnelMode
+  /// Handoffs go by packet to nodes that take them so.
+  public var sendsPackets: Bool
   /// Drawn at process start, names this run of the process.
   public var instance: UInt64
 
@@ -53,7 +55,7 @@ public struct DistributorConfiguration: Sendable, Hashable {
     nodeName: String, internalAddress: IPAddress, interface: String, services: [Endpoint], dispatcher: Endpoint,
     workers: Int = 1, firstQueue: UInt16 = 0, localMark: UInt32 = 0x4846, maximumFlows: Int = 262_144,
     headTimeout: UInt64 = 10_000_000_000, handshake: HandshakeMode = .auto,
-    packets: PacketPath = .auto, tunnel: TunnelMode = .auto, instance: UInt64
+    packets: PacketPath = .auto, tunnel: TunnelMode = .auto, sendsPackets: Bool = true, instance: UInt64
   ) {
     self.nodeName = nodeName
     self.internalAddress = internalAddress
@@ -68,6 +70,7 @@ public struct DistributorConfiguration: Sendable, Hashable {
     self.handshake = handshake
     self.packets = packets
     self.tunnel = tunnel
+    self.sendsPackets = sendsPackets
     self.instance = instance
   }
 

@@ -24,11 +24,12 @@ extension DistributorWorker {
         statistics.decisionsWanted += 1
         wantDecision(
           DecisionRequest(id: id.rawValue, target: target, route: route, excluded: excluded.map { BackEndID($0) }))
-      case .handOff(let id, let backEnd, let snapshot, let request):
-        handOff(id, to: backEnd, snapshot, request)
-      case .flowEstablished(let id, let flow, let clientInitialSequence, let backEnd, let requestedAt):
+      case .handOff(let id, let backEnd, let snapshot, let request, let way):
+        handOff(id, to: backEnd, snapshot, request, way)
+      case .flowEstablished(let id, let flow, let clientInitial, let sendNext, let backEnd, let requestedAt):
         statistics.handoffTime.observe(nanoseconds: core.now &- requestedAt)
-        establish(id, flow, clientInitialSequence, backEnd)
+        establish(id, flow, clientInitial, sendNext, backEnd)
+      case .withdrawFlow(let id, let flow): withdraw(id, flow)
       case .deliver(let range, let backEnd):
         if let reach = link(backEnd)?.reach { deliver(range, by: reach) }
       case .abortHandoff(let id, let backEnd):
@@ -92,7 +93,7 @@ extension DistributorWorker {
   }
 
   private mutating func handOff(
-    _ id: HandoffID, to backEnd: UInt16, _ snapshot: TCPSnapshot, _ request: Range<Int>
+    _ id: HandoffID, to backEnd: UInt16, _ snapshot: TCPSnapshot, _ request: Range<Int>, _ way: HandoffWay
   ) {
     guard let link = link(backEnd), link.reach != nil, let connection = link.dialer.connection else {
       core.responder.handoffRefused(id, .serverUnreachable, now: core.now, into: &core.actions)
@@ -104,21 +105,49 @@ extension DistributorWorker {
       core.responder.handoffRefused(id, .overloaded, now: core.now, into: &core.actions)
       return
     }
-    backEnds[Int(backEnd)]?.load += 1
+    if way != .messageAfterPacket { backEnds[Int(backEnd)]?.load += 1 }
+    if way == .packetOrMessage, sendPacket(id, link, snapshot, request) {
+      core.responder.handoffPassed(id, now: core.now, into: &core.actions)
+      return
+    }
+    let bytes = core.actions.bytes
     connection.sendHandoff(
-      id: id, snapshot: snapshot, request: core.actions.bytes.span.extracting(request))
+      id: id, snapshot: snapshot, request: bytes.span.extracting(request),
+      wasSentByPacket: way == .messageAfterPacket)
+  }
+
+  /// Returns false when the handoff cannot go by packet.
+  private mutating func sendPacket(
+    _ id: HandoffID, _ link: BackEndLink, _ snapshot: TCPSnapshot, _ request: Range<Int>
+  ) -> Bool {
+    guard let offer = link.packetOffer(isIPv4: snapshot.flow.client.address.isIPv4, now: core.now) else { return false }
+    let packet = HandoffPacket(origin: origin, id: id, loop: offer.loop, snapshot: snapshot)
+    guard packet.length(requestBytes: request.count) <= HandoffPacket.limit else { return false }
+    let bytes = core.actions.bytes
+    return delivery.send(
+      packet, bytes.span.extracting(request), offer, to: link.description.registration.address)
+  }
+
+  /// Takes a flow back out of the kernel's table, since nobody has said that its back-end has it.
+  private mutating func withdraw(_ id: HandoffID, _ flow: FlowTuple) {
+    if let backEnd = flows.withdraw(id) { backEnds[Int(backEnd)]?.packetUnconfirmed(now: core.now) }
+    let seen = shared.flowTable.withdraw(flow, handoff: id)
+    core.responder.flowWithdrawn(
+      id, isAnswered: seen?.contains(.acknowledged) ?? false, now: core.now, into: &core.actions)
   }
 
   /// The back-end has the connection: from here on the kernel forwards.
   private mutating func establish(
-    _ id: HandoffID, _ flow: FlowTuple, _ clientInitialSequence: SequenceNumber, _ backEnd: UInt16
+    _ id: HandoffID, _ flow: FlowTuple, _ clientInitialSequence: SequenceNumber, _ sendNext: SequenceNumber,
+    _ backEnd: UInt16
   ) {
     guard let link = link(backEnd), let reach = link.reach else { return }
     do throws(ForwardingPlaneError) {
       try shared.flowTable.insert(
         flow,
         FlowEntry(
-          action: reach, clientISN: clientInitialSequence, handoff: id, backEnd: backEnd, now: core.now))
+          action: reach, clientISN: clientInitialSequence, handoff: id, backEnd: backEnd, now: core.now,
+          sendNext: UInt16(truncatingIfNeeded: sendNext.rawValue)))
       flows.begin(id, LiveFlow(flow: flow, backEnd: backEnd))
     } catch {
       statistics.flowTableFull += 1

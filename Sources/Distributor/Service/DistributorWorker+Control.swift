@@ -155,12 +155,23 @@ extension DistributorWorker {
       backEnds[Int(number)]?.lostAt = nil
     case .message(.handoffAccepted(let id)):
       core.responder.handoffAccepted(id, by: number, now: core.now, into: &core.actions)
+    case .message(.packetHandoffs(let offer)): backEnds[Int(number)]?.offer = configuration.sendsPackets ? offer : nil
+    case .message(.handoffsAccepted(let ids)):
+      backEnds[Int(number)]?.packetsUnconfirmed = 0
+      for id in ids { core.responder.handoffAccepted(id, by: number, now: core.now, into: &core.actions) }
+    case .message(.handoffWanted(let id)):
+      core.responder.handoffWanted(id, by: number, now: core.now, into: &core.actions)
     case .message(.handoffRefused(let id, let reason)):
       unload(number, 1)
       if reason != .tupleInUse { leases.drop(backEnd: number, now: core.now) }
       core.responder.handoffRefused(id, reason, now: core.now, into: &core.actions)
     case .message(.handoffsEnded(let ids)):
-      for id in ids where flows.ended(id, in: shared.flowTable, now: core.now) { unload(number, 1) }
+      backEnds[Int(number)]?.packetsUnconfirmed = 0
+      for id in ids {
+        core.responder.handoffEnded(id, by: number, now: core.now, into: &core.actions)
+        perform()
+        if flows.ended(id, in: shared.flowTable, now: core.now) { unload(number, 1) }
+      }
     case .message: break
     case .refused(let reason):
       logger.error("a back-end refuses this node", metadata: ["back-end": "\(number)", "reason": "\(reason)"])
@@ -168,8 +179,9 @@ extension DistributorWorker {
       guard wasEstablished else { return }
       logger.warning("back-end lost", metadata: ["back-end": "\(number)", "error": "\(error)"])
       leases.drop(backEnd: number, now: core.now)
-      core.responder.backEndLost(number, now: core.now, into: &core.actions)
+      core.responder.backEndLost(number, isSilent: error.isSilence, now: core.now, into: &core.actions)
       backEnds[Int(number)]?.lostAt = core.now
+      backEnds[Int(number)]?.offer = nil
     }
   }
 

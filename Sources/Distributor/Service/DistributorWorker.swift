@@ -23,6 +23,8 @@ struct DistributorWorker: ~Copyable {
   var delivery: Delivery
   var core: PacketCore
 
+  /// Names this worker in handoffs by packet.
+  let origin: UInt64
   let dispatcher: Dialer
   var decisions = DecisionQueue()
   var leases = LeaseTable()
@@ -80,6 +82,7 @@ struct DistributorWorker: ~Copyable {
     // Each worker is a distributor of its own to its peers: names are unique in the cluster.
     let hello = Hello(
       role: .distributor, instance: configuration.instance, name: "\(configuration.nodeName)/\(index)")
+    origin = HandoffOrigin.value(instance: hello.instance, name: hello.name)
     dispatcher = Dialer(
       to: configuration.dispatcher, as: hello, expecting: .dispatcher, token: DistributorWorker.dispatcherToken,
       now: now)

@@ -42,6 +42,9 @@ struct LiveFlows {
 
   mutating func begin(_ id: HandoffID, _ flow: LiveFlow) { live[id] = flow }
 
+  /// Forgets a handoff whose entry is taken back. Returns its back-end.
+  mutating func withdraw(_ id: HandoffID) -> UInt16? { live.removeValue(forKey: id)?.backEnd }
+
   /// The back-end reported the end of a connection; its entry stays for a linger time.
   ///
   /// - Returns: whether the handoff was known and had not ended before.

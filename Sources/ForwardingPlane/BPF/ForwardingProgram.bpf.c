@@ -26,6 +26,7 @@
 #include "icmp.bpf.h"
 #include "packet.bpf.h"
 #include "siphash.bpf.h"
+#include "flow_hash.bpf.h"
 #include "options.bpf.h"
 #include "cookie.bpf.h"
 #include "answer.bpf.h"
@@ -138,6 +139,8 @@ int handoff_forward(struct __sk_buff *skb) {
     }
   }
   __u8 flags = entry->flags | (packet.fin ? HANDOFF_CLIENT_FIN : 0) | (packet.rst ? HANDOFF_CLIENT_RST : 0);
+  // Half of the number says enough: a client acknowledges far less than 64 KB at a time, and the flag stays.
+  if (packet.ack && (__u16)packet.acknowledgment != entry->send_next) flags |= HANDOFF_CLIENT_ACKNOWLEDGED;
   // Written only when changed: the tick is coarse, and a clean cache line stays shared.
   if (entry->last_seen != now) entry->last_seen = now;
   if (entry->flags != flags) entry->flags = flags;

@@ -10,6 +10,7 @@
 #include <linux/ipv6.h>
 #include <linux/pkt_cls.h>
 #include <linux/tcp.h>
+#include <linux/udp.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -17,10 +18,12 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
+#include "handoff_packet.h"
 #include "serve_plane.h"
 
 #include "frame.bpf.h"
 #include "serve_packet.bpf.h"
+#include "siphash.bpf.h"
 
 // MARK: What is read of the kernel's own structures; the loader finds the places in the running kernel's BTF.
 
@@ -149,14 +152,21 @@ struct {
   __array(values, struct ring);
 } serve_rings SEC(".maps");
 
-// Until when each loop looks at its ring without being woken, in nanoseconds of CLOCK_MONOTONIC. Shared memory of the agent.
 struct {
   __uint(type, BPF_MAP_TYPE_ARRAY);
   __uint(map_flags, BPF_F_MMAPABLE);
   __uint(max_entries, SERVE_MAX_LOOPS);
   __type(key, __u32);
-  __type(value, __u64);
+  __type(value, struct serve_attention);
 } serve_watching SEC(".maps");
+
+// The latest handoffs by packet, so that each makes one connection at most.
+struct {
+  __uint(type, BPF_MAP_TYPE_LRU_HASH);
+  __uint(max_entries, SERVE_MAX_SEEN);
+  __type(key, struct serve_handoff);
+  __type(value, __u32);
+} serve_seen SEC(".maps");
 
 // MARK: Packets
 
@@ -192,6 +202,20 @@ static __always_inline struct bpf_sock *lookup(
   return bpf_skc_lookup_tcp(skb, &tuple, sizeof(tuple.ipv6), BPF_F_CURRENT_NETNS, 0);
 }
 
+static __always_inline void tell(__u32 loop, const struct serve_event *event, __u64 flags) {
+  void *ring = bpf_map_lookup_elem(&serve_rings, &loop);
+  if (ring && bpf_ringbuf_output(ring, (void *)event, sizeof(*event), flags) == 0) return;
+  struct serve_counters *counts = counters();
+  if (counts) counts->events_lost++;
+}
+
+// Wakes the loop only when it does not look by itself.
+static __always_inline void tell_or_wait(__u32 loop, const struct serve_event *event) {
+  const struct serve_attention *attention = bpf_map_lookup_elem(&serve_watching, &loop);
+  bool looks = attention && bpf_ktime_get_ns() < *(const volatile __u64 *)&attention->watching;
+  tell(loop, event, looks ? BPF_RB_NO_WAKEUP : 0);
+}
+
 static __always_inline int refuse(struct serve_pending *pending, enum serve_result result, enum serve_outcome outcome) {
   pending->result = result;
   return finish(outcome, DROP);
@@ -220,7 +244,7 @@ static __always_inline int assign(struct __sk_buff *skb, struct serve_pending *p
     return refuse(pending, SERVE_REFUSED, SERVE_OUT_REFUSED);
   }
   pending->result = SERVE_ASSIGNED;
-  return finish(SERVE_OUT_ASSIGNED, PASS);
+  return finish(pending->origin ? SERVE_OUT_HANDOFF_ASSIGNED : SERVE_OUT_ASSIGNED, PASS);
 }
 
 static __always_inline int install(
@@ -247,12 +271,15 @@ static __always_inline int install(
   return assign(skb, pending, socket);
 }
 
+#include "serve_handoff.bpf.h"
+
 SEC("tc")
 int handoff_serve(struct __sk_buff *skb) {
   struct packet packet;
   // Flooded frames for other nodes come by here as well (veth, promiscuous mode).
   if (skb->pkt_type != PACKET_HOST || skb->vlan_present) return finish(SERVE_OUT_NOT_SERVICE, PASS);
   int parsed = parse(skb, true, &packet);
+  if (parsed == SERVE_OUT_NOT_SERVICE) return receive_handoff(skb);
   if (parsed != GO_ON) return finish(parsed, PASS);
   struct serve_service_key service = {.address = packet.key.service, .port = packet.key.service_port};
   const struct serve_listener *server = bpf_map_lookup_elem(&serve_services, &service);
@@ -304,33 +331,32 @@ static __always_inline bool connection_key(const struct sock *sk, struct serve_k
   return true;
 }
 
-static __always_inline void tell(__u32 loop, const struct serve_event *event, __u64 flags) {
-  void *ring = bpf_map_lookup_elem(&serve_rings, &loop);
-  if (ring && bpf_ringbuf_output(ring, (void *)event, sizeof(*event), flags) == 0) return;
-  struct serve_counters *counts = counters();
-  if (counts) counts->events_lost++;
-}
-
 static __always_inline void established(struct sock *sk) {
   struct serve_key key;
   if (!connection_key(sk, &key)) return;
   struct serve_pending *pending = bpf_map_lookup_elem(&serve_waiting, &key);
   // Another namespace may have a connection of the same 4-tuple; and until it is assigned, it is not ours.
   if (!pending || pending->result != SERVE_ASSIGNED) return;
-  struct serve_event event = {.kind = SERVE_ESTABLISHED, .token = pending->token};
+  struct serve_event event = {.kind = SERVE_ESTABLISHED, .token = pending->token, .origin = pending->origin};
   struct serve_connection record = {
-      .token = pending->token, .since = bpf_ktime_get_ns(), .loop = pending->loop};
+      .token = pending->token, .origin = pending->origin, .since = bpf_ktime_get_ns(), .loop = pending->loop};
   bpf_map_delete_elem(&serve_waiting, &key);
   struct serve_counters *counts = counters();
   if (counts) counts->established++;
   if (!bpf_sk_storage_get(&serve_records, sk, &record, BPF_SK_STORAGE_GET_F_CREATE) && counts) counts->untracked++;
-  // The loop looks for it after injecting; no need to wake it.
-  tell(record.loop, &event, BPF_RB_NO_WAKEUP);
+  if (event.origin) {
+    __builtin_memcpy(&event.key, &key, sizeof(key));
+    tell_or_wait(record.loop, &event);
+  } else {
+    // The loop looks for it after injecting; no need to wake it.
+    tell(record.loop, &event, BPF_RB_NO_WAKEUP);
+  }
 }
 
 static __always_inline void ended(struct sock *sk, const struct serve_connection *record, int last_state) {
   struct tcp_sock *tcp = (struct tcp_sock *)bpf_skc_to_tcp_sock(sk);
-  struct serve_event event = {.kind = SERVE_ENDED, .token = record->token, .last_state = last_state};
+  struct serve_event event = {
+      .kind = SERVE_ENDED, .token = record->token, .origin = record->origin, .last_state = last_state};
   event.error = sk->sk_err;
   __u64 now = bpf_ktime_get_ns();
   event.duration = now - record->since;
@@ -340,9 +366,7 @@ static __always_inline void ended(struct sock *sk, const struct serve_connection
   }
   struct serve_counters *counts = counters();
   if (counts) counts->ended++;
-  __u32 loop = record->loop;
-  const __u64 *watching = bpf_map_lookup_elem(&serve_watching, &loop);
-  tell(loop, &event, watching && now < *(const volatile __u64 *)watching ? BPF_RB_NO_WAKEUP : 0);
+  tell_or_wait(record->loop, &event);
 }
 
 SEC("tp_btf/inet_sock_set_state")

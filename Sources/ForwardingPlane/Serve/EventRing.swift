@@ -5,19 +5,25 @@ import CLinux
 import Clibbpf
 import Glibc
 import LinuxKernel
+public import Wire
 
 /// What the kernel told of one connection.
 public struct ConnectionEvent: Hashable, Sendable, BitwiseCopyable {
   public enum Kind: Hashable, Sendable, BitwiseCopyable {
-    case established
+    /// `flow` is nil for a connection that the agent itself installed.
+    case established(FlowTuple?)
     /// - lastState: the TCP state that it ended in, as in tcp_states.h.
     /// - error: errno that cut it, 0 when it was closed.
     /// - duration: nanoseconds since it was established here.
     case ended(lastState: UInt8, error: Int32, bytesFromClient: UInt64, bytesToClient: UInt64, duration: UInt64)
+    /// A handoff by packet that made no connection, and will not.
+    case declined(PendingResult)
   }
 
-  /// What the connection was installed with.
+  /// What the connection was installed with; of a handoff by packet its `HandoffID`.
   public var token: UInt64
+  /// Of a handoff by packet the distributor's worker, else 0.
+  public var origin: UInt64
   public var kind: Kind
 }
 
@@ -72,8 +78,16 @@ public final class EventRing {
   /// Spares the kernel waking this loop for ends until `time`: the loop looks by itself soon after. An end that comes at
   /// that very moment may wait for the loop's next turn.
   public func promiseToLook(until time: UInt64) {
-    // SAFETY: the map has 64 words, one for each loop, and the mapping lives as long as this object.
-    unsafe event_ring_watch(watching + 8 * loop, time)
+    // SAFETY: the map has a record for each loop, and the mapping lives as long as this object.
+    unsafe event_ring_watch(watching + MemoryLayout<serve_attention>.stride * loop, time)
+  }
+
+  /// Lets the kernel take handoffs by packet for this loop until `time`.
+  public func promiseToLive(until time: UInt64) {
+    let place =
+      MemoryLayout<serve_attention>.stride * loop + (MemoryLayout<serve_attention>.offset(of: \.alive) ?? 0)
+    // SAFETY: as above.
+    unsafe event_ring_watch(watching + place, time)
   }
 
   /// For epoll: readable when an end was told since all was read.
@@ -92,10 +106,17 @@ public final class EventRing {
       // At once: the kernel wakes a reader only for a record that it has read everything before.
       unsafe event_ring_release(consumer, position)
       switch event.kind {
-      case SERVE_ESTABLISHED.rawValue: return ConnectionEvent(token: event.token, kind: .established)
+      case SERVE_ESTABLISHED.rawValue:
+        return ConnectionEvent(
+          token: event.token, origin: event.origin,
+          kind: .established(event.origin == 0 ? nil : FlowTuple(event.key)))
+      case SERVE_DECLINED.rawValue:
+        return ConnectionEvent(
+          token: event.token, origin: event.origin,
+          kind: .declined(PendingResult(UInt32(event.last_state), error: 0)))
       case SERVE_ENDED.rawValue:
         return ConnectionEvent(
-          token: event.token,
+          token: event.token, origin: event.origin,
           kind: .ended(
             lastState: UInt8(truncatingIfNeeded: event.last_state), error: Int32(event.error),
             bytesFromClient: event.bytes_from_client, bytesToClient: event.bytes_to_client, duration: event.duration))

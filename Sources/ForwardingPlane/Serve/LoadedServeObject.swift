@@ -21,6 +21,7 @@ struct ServeMaps: Sendable {
   var settings: SharedDescriptor
   var rings: SharedDescriptor
   var watching: SharedDescriptor
+  var seen: SharedDescriptor
 }
 
 extension LoadedServeObject {
@@ -35,6 +36,8 @@ extension LoadedServeObject {
     object.check("serve_services", serve_service_key.self, serve_listener.self)
     object.check("serve_adopted", serve_key.self, serve_connection.self)
     object.check("serve_silenced", serve_key.self, UInt32.self)
+    object.check("serve_watching", UInt32.self, serve_attention.self)
+    object.check("serve_seen", serve_handoff.self, UInt32.self)
     object.check("serve_counts", UInt32.self, serve_counters.self)
     object.check("serve_settings", UInt32.self, serve_settings.self)
     do throws(BPFLoadFailure) {
@@ -50,7 +53,8 @@ extension LoadedServeObject {
           waiting: try object.map("serve_waiting"), services: try object.map("serve_services"),
           adopted: try object.map("serve_adopted"), silenced: try object.map("serve_silenced"),
           counters: try object.map("serve_counts"), settings: try object.map("serve_settings"),
-          rings: try object.map("serve_rings"), watching: try object.map("serve_watching")))
+          rings: try object.map("serve_rings"), watching: try object.map("serve_watching"),
+          seen: try object.map("serve_seen")))
     } catch {
       throw .failed(error)
     }

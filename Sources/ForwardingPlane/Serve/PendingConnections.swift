@@ -8,7 +8,7 @@ public import LinuxKernel
 public import Wire
 
 /// What became of the segment of a pending connection.
-public enum PendingResult: Hashable, Sendable {
+public enum PendingResult: Hashable, Sendable, BitwiseCopyable {
   /// Not seen yet.
   case waiting
   /// Given to the listener. As long as the entry is there, no connection came of it: the accept queue was full.
@@ -23,6 +23,7 @@ public enum PendingResult: Hashable, Sendable {
 /// Connections that wait for their first segment. Any thread may call; each call is one system call.
 public struct PendingConnections: Sendable {
   let map: SharedDescriptor
+  let seen: SharedDescriptor
 
   public enum Mode: Sendable {
     case new
@@ -66,13 +67,16 @@ public struct PendingConnections: Sendable {
     var key = serve_key(flow)
     var value = serve_pending()
     guard unsafe bpf_map_lookup_elem(map.raw, &key, &value) == 0 else { return nil }
-    switch UInt32(value.result) {
-    case SERVE_ASSIGNED.rawValue: return .assigned
-    case SERVE_TUPLE_BUSY.rawValue: return .tupleBusy
-    case SERVE_NO_LISTENER.rawValue: return .noListener
-    case SERVE_REFUSED.rawValue: return .refused(-value.error)
-    default: return .waiting
-    }
+    return PendingResult(UInt32(value.result), error: value.error)
+  }
+
+  /// Says that the agent treats a handoff itself: a packet that still comes with it is dropped.
+  ///
+  /// - Returns: whether it is the agent's; false when the kernel has taken it from its packet already.
+  public func claim(origin: UInt64, handoff: HandoffID) -> Bool {
+    var key = serve_handoff(origin: origin, handoff: handoff.rawValue)
+    var value: UInt32 = 0
+    return unsafe bpf_map_update_elem(seen.raw, &key, &value, UInt64(BPF_NOEXIST)) == 0
   }
 
   /// Returns whether the entry was still there. A segment that the kernel is just processing may have seen it before:
@@ -80,6 +84,28 @@ public struct PendingConnections: Sendable {
   public func remove(_ flow: FlowTuple) -> Bool {
     var key = serve_key(flow)
     return unsafe bpf_map_delete_elem(map.raw, &key) == 0
+  }
+}
+
+extension PendingResult {
+  init(_ result: UInt32, error: Int32) {
+    switch result {
+    case SERVE_ASSIGNED.rawValue: self = .assigned
+    case SERVE_TUPLE_BUSY.rawValue: self = .tupleBusy
+    case SERVE_NO_LISTENER.rawValue: self = .noListener
+    case SERVE_REFUSED.rawValue: self = .refused(-error)
+    default: self = .waiting
+    }
+  }
+}
+
+extension FlowTuple {
+  init(_ key: serve_key) {
+    self.init(
+      client: Endpoint(
+        handoff_address(words: key.client.words).address, UInt16(bigEndian: key.client_port)),
+      service: Endpoint(
+        handoff_address(words: key.service.words).address, UInt16(bigEndian: key.service_port)))
   }
 }
 

@@ -28,6 +28,18 @@ public enum ServeOutcome: Int, CaseIterable, Hashable, Sendable {
   case noListener
   /// The same, but the kernel refused the assignment: dropped.
   case refused
+  /// A handoff by packet that is none of the protocol: dropped.
+  case handoffMalformed
+  /// A handoff by packet with a wrong tag: dropped.
+  case handoffForged
+  /// A second copy of a handoff by packet: dropped.
+  case handoffRepeated
+  /// A handoff by packet for an address that is not served any more, or while no agent takes any: dropped.
+  case handoffUnattended
+  /// A handoff by packet for which the kernel had no memory: dropped.
+  case handoffFailed
+  /// A handoff by packet, given to the web server's listener.
+  case handoffAssigned
 
   /// The value of the metric's label `outcome`.
   public var label: String {
@@ -42,6 +54,12 @@ public enum ServeOutcome: Int, CaseIterable, Hashable, Sendable {
     case .tupleBusy: "tuple_busy"
     case .noListener: "no_listener"
     case .refused: "refused"
+    case .handoffMalformed: "handoff_malformed"
+    case .handoffForged: "handoff_forged"
+    case .handoffRepeated: "handoff_repeated"
+    case .handoffUnattended: "handoff_unattended"
+    case .handoffFailed: "handoff_failed"
+    case .handoffAssigned: "handoff_assigned"
     }
   }
 }

@@ -3,6 +3,7 @@
 import CForwardingPlane
 import Clibbpf
 import Glibc
+public import Handoff
 public import LinuxKernel
 import Synchronization
 public import Wire
@@ -18,15 +19,22 @@ public struct ServePlaneConfiguration: Hashable, Sendable {
   public var serverAddressIPv6: IPAddress
   /// Event loops, 1 to 64; each has a ring of its own.
   public var loops: Int
+  /// The UDP port at which the kernel takes handoffs by packet; 0 for none.
+  public var packetPort: UInt16
+  /// Of the tags of handoffs by packet.
+  public var packetKey: HandoffPacketKey
 
   public init(
-    interface: String, serverPort: UInt16, serverAddressIPv4: IPAddress, serverAddressIPv6: IPAddress, loops: Int
+    interface: String, serverPort: UInt16, serverAddressIPv4: IPAddress, serverAddressIPv6: IPAddress, loops: Int,
+    packetPort: UInt16 = 0, packetKey: HandoffPacketKey = HandoffPacketKey(0, 0)
   ) {
     self.interface = interface
     self.serverPort = serverPort
     self.serverAddressIPv4 = serverAddressIPv4
     self.serverAddressIPv6 = serverAddressIPv6
     self.loops = loops
+    self.packetPort = packetPort
+    self.packetKey = packetKey
   }
 
   public static var maximumLoops: Int { Int(SERVE_MAX_LOOPS) }
@@ -74,7 +82,7 @@ public final class ServePlane: Sendable {
     self.namespace = namespace
     self.hadPredecessor = hadPredecessor
     counterArray = counters
-    pending = PendingConnections(map: object.maps.waiting)
+    pending = PendingConnections(map: object.maps.waiting, seen: object.maps.seen)
   }
 
   // MARK: Set up and tear down
@@ -86,7 +94,7 @@ public final class ServePlane: Sendable {
     var attached: [Hook] = []
     do {
       let namespace = try NamespaceIdentity.cookie()
-      try write(serve_settings(namespace_cookie: namespace, adopts: 0, loops: UInt32(configuration.loops)), object)
+      try write(serve_settings(configuration, namespace: namespace, adopts: false), object)
       var rings: [SharedDescriptor] = []
       for index in 0..<configuration.loops { rings.append(try makeRing(UInt32(index), object)) }
       let counters = try ServeCounterArray(object.maps.counters)
@@ -236,9 +244,8 @@ public final class ServePlane: Sendable {
   /// establishment was not told.
   public func adopt(_ flow: FlowTuple, token: UInt64, loop: Int, now: UInt64) throws(SystemError) {
     var key = serve_key(flow)
-    var value = serve_connection(token: token, since: now, loop: UInt32(loop), zero: 0)
-    try ServePlane.write(
-      serve_settings(namespace_cookie: namespace, adopts: 1, loops: UInt32(configuration.loops)), object)
+    var value = serve_connection(token: token, origin: 0, since: now, loop: UInt32(loop), zero: 0)
+    try ServePlane.write(serve_settings(configuration, namespace: namespace, adopts: true), object)
     _ = try LibBPF.call("bpf_map_update_elem") {
       unsafe bpf_map_update_elem(object.maps.adopted.raw, &key, &value, 0)
     }
@@ -263,5 +270,14 @@ public final class ServePlane: Sendable {
       count -= 1
       if count == 0 { try? silencer.detach() }
     }
+  }
+}
+
+extension serve_settings {
+  fileprivate init(_ configuration: ServePlaneConfiguration, namespace: UInt64, adopts: Bool) {
+    self.init(
+      namespace_cookie: namespace, adopts: adopts ? 1 : 0, loops: UInt32(configuration.loops),
+      key: (configuration.packetKey.first, configuration.packetKey.second),
+      packet_port: configuration.packetPort.bigEndian, zero: (0, 0, 0))
   }
 }

@@ -85,7 +85,7 @@ public final class Cluster: Sendable {
 
   private static func widenPorts(_ client: NetworkNamespace) throws(LabError) {
     try client.run([
-      "sysctl", "-q", "-w", "net.ipv4.ip_local_port_range=1024 65000", "net.ipv4.tcp_tw_reuse=1",
+      "sysctl", "-q", "-w", "net.ipv4.ip_local_port_range=10240 65000", "net.ipv4.tcp_tw_reuse=1",
     ]).checked()
   }
 
