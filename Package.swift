@@ -130,7 +130,8 @@ let package = Package(
     .testTarget(
       name: "ControlProtocolTests", dependencies: ["ControlProtocol", "Handoff", "Rules"], swiftSettings: strict),
     .testTarget(
-      name: "DispatcherCoreTests", dependencies: ["DispatcherCore", "ControlProtocol", "Rules", "Wire"],
+      name: "DispatcherCoreTests",
+      dependencies: ["DispatcherCore", "DistributorCore", "ControlProtocol", "Rules", "Wire"],
       swiftSettings: strict),
     .testTarget(
       name: "DispatcherTests",

@@ -57,8 +57,9 @@ extension DistributorWorker {
     Int(backEnd) < backEnds.count ? backEnds[Int(backEnd)] : nil
   }
 
-  /// Asks the dispatcher, or decides here while it cannot be asked.
+  /// Repeats a decision under a lease, or asks the dispatcher, or decides here while it cannot be asked.
   mutating func wantDecision(_ request: DecisionRequest) {
+    if decidedByLease(request) { return }
     if dispatcher.connection != nil {
       decisions.add(request)
     } else {

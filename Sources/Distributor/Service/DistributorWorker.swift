@@ -27,6 +27,8 @@ struct DistributorWorker: ~Copyable {
   let origin: UInt64
   let dispatcher: Dialer
   var decisions = DecisionQueue()
+  var leases = LeaseTable()
+  var leaseAccounts: [LeaseTable.Account] = []
   var view = ClusterView(epoch: 0, backEnds: [], services: [])
   /// By `BackEndID.rawValue`; nil for numbers that the dispatcher has not given.
   var backEnds: [BackEndLink?] = []
