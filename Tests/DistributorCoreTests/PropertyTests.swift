@@ -112,7 +112,7 @@ import Wire
           senders[index].acknowledged = max(before, acknowledged)
         }
       case .decide(let id, _, _, _): asked.append((id, sender: index))
-      case .handOff, .handOffAgain, .withdraw, .abort, .established, .returned, .unknown: break
+      case .handOff, .handOffAgain, .withdraw, .closing, .abort, .established, .returned, .unknown: break
       case .deliver(let sent, _): senders[index].delivered.append(sent)
       }
     }

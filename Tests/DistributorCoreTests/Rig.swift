@@ -32,6 +32,7 @@ enum Event: Equatable {
   /// The same after a packet of which no word came.
   case handOffAgain(HandoffID, backEnd: UInt16, TCPSnapshot, request: String)
   case withdraw(HandoffID, FlowTuple)
+  case closing(HandoffID, FlowTuple)
   case abort(HandoffID, backEnd: UInt16)
   case established(HandoffID, FlowTuple, SequenceNumber, backEnd: UInt16)
   case deliver(Sent, backEnd: UInt16)
@@ -47,11 +48,12 @@ extension Event {
       self = .decide(id, target: target, route: route, excluded: excluded)
     case .handOff(let id, let backEnd, let snapshot, let request, .messageAfterPacket):
       self = .handOffAgain(id, backEnd: backEnd, snapshot, request: String(decoding: bytes[request], as: UTF8.self))
+    case .flowClosing(let id, let flow): self = .closing(id, flow)
     case .withdrawFlow(let id, let flow): self = .withdraw(id, flow)
     case .handOff(let id, let backEnd, let snapshot, let request, _):
       self = .handOff(id, backEnd: backEnd, snapshot, request: String(decoding: bytes[request], as: UTF8.self))
     case .abortHandoff(let id, let backEnd): self = .abort(id, backEnd: backEnd)
-    case .flowEstablished(let id, let flow, let initial, sendNext: _, let backEnd, requestedAt: _):
+    case .flowEstablished(let id, let flow, let initial, sendNext: _, let backEnd, isClosing: _, requestedAt: _):
       self = .established(id, flow, initial, backEnd: backEnd)
     case .deliver(let range, let backEnd):
       self = .deliver(try Sent(Array(bytes[range]), verifying: false), backEnd: backEnd)

@@ -89,7 +89,7 @@ struct HandshakeCase: Sendable, CustomTestStringConvertible {
         outcome: .synChallenged),
       HandshakeCase(
         name: "\(family): another SYN after the client's FIN", frame: syn, entry: finished, verdict: .redirect,
-        outcome: .synReused),
+        outcome: .synAnswered),
       HandshakeCase(
         name: "\(family): another SYN while the node drains", frame: syn, setting: .draining, entry: .forwarding(),
         verdict: .redirect, outcome: .synChallenged),
@@ -224,6 +224,37 @@ struct HandshakeTests {
       let again = try plane.run(
         Frame.raw(flow, .syn, sequence: 7000, options: HandshakeCase.mss), interface: index)
       try expect(again.outcomes == [.synAnswered], "\(again)")
+    }
+  }
+
+  /// A client that has closed uses its port again before the back-end has told of the end: only who quotes the cookie ends
+  /// the old flow.
+  @Test(arguments: [Addresses.flow4, Addresses.flow6], [true, false])
+  func aClosedFlowEndsByTheNewConnectionsAcknowledgment(flow: FlowTuple, isBare: Bool) throws {
+    let interface = try TestInterface()
+    let plane = try interface.attach()
+    try plane.setServices([Addresses.service4, Addresses.service6])
+    Handshake().start(plane.handshake)
+    var finished = FlowEntry.forwarding()
+    finished.seen = .fin
+    try plane.flows.insert(flow, finished)
+    let index = interface.index
+    let table = plane.flows
+    try interface.namespace.perform {
+      let answer = try plane.run(
+        Frame.raw(flow, .syn, sequence: 7000, options: HandshakeCase.mss), interface: index)
+      try expect(answer.outcomes == [.synAnswered] && table.lookup(flow) != nil, "\(answer)")
+      let number = try TCPSegment.parse(answer.frame.packet.span).segment.sequence.rawValue &+ 1
+      func send(_ number: UInt32, _ flags: TCPFlags = .ack) throws -> Observation {
+        try plane.run(
+          Frame.raw(flow, flags, sequence: 7001, acknowledgment: number, payload: isBare ? [] : [1]), interface: index)
+      }
+      try expect(try send(number &+ 1).outcomes == [.forwarded], "another number")
+      try expect(try send(number, .rst).outcomes == [.forwarded], "a reset")
+      try expect(table.lookup(flow) != nil, "the flow lives")
+      let right = try send(number)
+      try expect(right.outcomes == [.synReused] && right.verdict == (isBare ? .consumed : .pass), "\(right)")
+      try expect(table.lookup(flow) == nil && table.occupied == 0, "\(table.occupied)")
     }
   }
 

@@ -145,7 +145,7 @@ enum handoff_outcome {
   HANDOFF_SYN_NEW,
   // The SYN that began the flow, once more: dropped.
   HANDOFF_SYN_DUPLICATE,
-  // A SYN of a new connection on the flow's tuple: the entry is deleted.
+  // A SYN of a new connection on the flow's tuple, or its first acknowledgment: the entry is deleted.
   HANDOFF_SYN_REUSED,
   // Sent on to the back-end.
   HANDOFF_FORWARDED,
@@ -155,7 +155,7 @@ enum handoff_outcome {
   HANDOFF_TO_USER_SPACE,
   // The frame could not be rewritten (the kernel is out of memory): dropped, the client retransmits.
   HANDOFF_REWRITE_FAILED,
-  // A SYN without an entry, answered here with a cookie.
+  // A SYN without an entry, or on a flow whose client has closed, answered here with a cookie.
   HANDOFF_SYN_ANSWERED,
   // A SYN that cannot be answered: wrong checksum, bad options, FIN or RST beside the SYN, a source that is no host.
   HANDOFF_SYN_MALFORMED,

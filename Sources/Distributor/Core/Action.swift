@@ -19,10 +19,13 @@ public enum Action: Sendable {
   case abortHandoff(HandoffID, backEnd: UInt16)
   /// The connection lives at `backEnd` now: the driver puts the flow-table entry. Comes after the `.deliver` actions for the
   /// packets that were held, because with the entry the kernel sends later packets past this process.
-  /// `requestedAt` is when the request head was complete.
+  /// `isClosing` says that the client has closed or reset it already. `requestedAt` is when the request head was complete.
   case flowEstablished(
     HandoffID, flow: FlowTuple, clientInitialSequence: SequenceNumber, sendNext: SequenceNumber, backEnd: UInt16,
-    requestedAt: UInt64)
+    isClosing: Bool, requestedAt: UInt64)
+  /// The client of a connection that lives at a back-end has closed or reset it, in a packet that came by here: the
+  /// driver marks the flow-table entry, as the kernel does for packets that it forwards itself.
+  case flowClosing(HandoffID, flow: FlowTuple)
   /// Take the flow-table entry of a handoff by packet back, and answer with `flowWithdrawn`: the back-end did not say that it
   /// has the connection.
   case withdrawFlow(HandoffID, flow: FlowTuple)

@@ -11,6 +11,8 @@ struct HeldPackets: BitwiseCopyable {
   var end: SequenceNumber
   /// An exact reset is among them: when no back-end takes the connection there is nobody to answer.
   var reset = false
+  /// A FIN or a reset is among them.
+  var isClosing = false
   /// The client has acknowledged bytes that only a back-end can have sent.
   var answered = false
 

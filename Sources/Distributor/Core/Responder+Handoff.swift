@@ -135,10 +135,12 @@ extension Responder {
   /// Makes the kernel forward the client's packets.
   func establish(_ slot: Int, _ attempt: Attempt, at backEnd: UInt16, into actions: inout ActionList) {
     let connection = table.slots[slot]
+    var isClosing = connection.held.isClosing
+    if case .announced = connection.clientEnd { isClosing = true }
     actions.append(
       .flowEstablished(
         name(slot), flow: connection.flow, clientInitialSequence: connection.clientInitial,
-        sendNext: connection.sendNext, backEnd: backEnd, requestedAt: attempt.requestedAt))
+        sendNext: connection.sendNext, backEnd: backEnd, isClosing: isClosing, requestedAt: attempt.requestedAt))
   }
 
   /// The connection is over here; late packets are still delivered.

@@ -37,6 +37,7 @@ extension Responder {
     {
       return .notHeld
     }
+    if arrival.closes { table.slots[slot].held.isClosing = true }
     guard table.slots[slot].held.append(packet, to: &heldBuffers, limit: configuration.heldBytesPerConnection) else {
       return .holdExhausted
     }
@@ -51,10 +52,17 @@ extension Responder {
     _ slot: Int, _ arrival: Arrival, _ packet: Span<UInt8>, _ backEnd: UInt16, into actions: inout ActionList
   ) -> PacketOutcome {
     guard arrival.isOpening else {
-      actions.append(.deliver(actions.store(packet), backEnd: backEnd))
+      deliverLate(slot, arrival, packet, backEnd, into: &actions)
       return .delivered
     }
     return reopen(slot, arrival, into: &actions)
+  }
+
+  mutating func deliverLate(
+    _ slot: Int, _ arrival: Arrival, _ packet: Span<UInt8>, _ backEnd: UInt16, into actions: inout ActionList
+  ) {
+    actions.append(.deliver(actions.store(packet), backEnd: backEnd))
+    if arrival.closes { actions.append(.flowClosing(name(slot), flow: arrival.flow)) }
   }
 
   /// A SYN for a connection that is over here: a late duplicate of its own, or a client that uses the port again.

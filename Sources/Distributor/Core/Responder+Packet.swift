@@ -38,7 +38,7 @@ extension Responder {
     if arrival.length > 0, arrival.segment.sequence.advanced(by: arrival.length) <= table.slots[slot].receiveNext {
       return .dataDuplicate
     }
-    actions.append(.deliver(actions.store(packet), backEnd: backEnd))
+    deliverLate(slot, arrival, packet, backEnd, into: &actions)
     return .delivered
   }
 

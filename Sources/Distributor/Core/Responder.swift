@@ -150,6 +150,8 @@ struct Arrival {
   var flow: FlowTuple { FlowTuple(client: segment.source, service: segment.destination) }
   /// SEG.LEN of RFC 9293 section 3.3.1.
   var length: Int { segment.sequenceLength(payload: payload.count) }
+  /// The client says that its side is over.
+  var closes: Bool { !flags.isDisjoint(with: [.fin, .rst]) }
   var hasFIN: Bool { flags.contains(.fin) }
   /// A SYN that opens a connection.
   var isOpening: Bool { flags.contains(.syn) && !flags.contains(.ack) }

@@ -26,9 +26,11 @@ extension DistributorWorker {
           DecisionRequest(id: id.rawValue, target: target, route: route, excluded: excluded.map { BackEndID($0) }))
       case .handOff(let id, let backEnd, let snapshot, let request, let way):
         handOff(id, to: backEnd, snapshot, request, way)
-      case .flowEstablished(let id, let flow, let clientInitial, let sendNext, let backEnd, let requestedAt):
+      case .flowEstablished(
+        let id, let flow, let clientInitial, let sendNext, let backEnd, let isClosing, let requestedAt):
         statistics.handoffTime.observe(nanoseconds: core.now &- requestedAt)
-        establish(id, flow, clientInitial, sendNext, backEnd)
+        establish(id, flow, clientInitial, sendNext, backEnd, isClosing: isClosing)
+      case .flowClosing(let id, let flow): shared.flowTable.markEnded(flow, ifHandoff: id)
       case .withdrawFlow(let id, let flow): withdraw(id, flow)
       case .deliver(let range, let backEnd):
         if let reach = link(backEnd)?.reach { deliver(range, by: reach) }
@@ -147,7 +149,7 @@ extension DistributorWorker {
   /// The back-end has the connection: from here on the kernel forwards.
   private mutating func establish(
     _ id: HandoffID, _ flow: FlowTuple, _ clientInitialSequence: SequenceNumber, _ sendNext: SequenceNumber,
-    _ backEnd: UInt16
+    _ backEnd: UInt16, isClosing: Bool
   ) {
     guard let link = link(backEnd), let reach = link.reach else { return }
     do throws(ForwardingPlaneError) {
@@ -155,7 +157,7 @@ extension DistributorWorker {
         flow,
         FlowEntry(
           action: reach, clientISN: clientInitialSequence, handoff: id, backEnd: backEnd, now: core.now,
-          sendNext: UInt16(truncatingIfNeeded: sendNext.rawValue)))
+          seen: isClosing ? .ended : [], sendNext: UInt16(truncatingIfNeeded: sendNext.rawValue)))
       flows.begin(id, LiveFlow(flow: flow, backEnd: backEnd))
     } catch {
       statistics.flowTableFull += 1

@@ -19,6 +19,8 @@ extension DistributorWorker {
 
   mutating func backEndReady(_ number: Int) {
     guard number < backEnds.count, let link = backEnds[number] else { return }
+    // What came before the back-end's word belongs before it: a flow is entered with the knowledge that its client closed.
+    receivePackets()
     var events: [Dialer.Event] = []
     link.dialer.ready(now: core.now) { events.append($0) }
     // Bytes may wait, or the next attempt to connect.

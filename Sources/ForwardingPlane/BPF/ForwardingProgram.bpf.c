@@ -91,11 +91,13 @@ static __always_inline int on_syn(
     outcome = read_syn(skb, packet, &syn);
     if (outcome == HANDOFF_SYN_MALFORMED) return finish(outcome, DROP);
   }
-  // A client that has closed or reset may use the port again before its back-end has told of the end.
-  if (entry && !(entry->flags & (HANDOFF_ENDED | HANDOFF_CLIENT_FIN | HANDOFF_CLIENT_RST)) && key) {
+  // A client that has closed or reset may use the port again before its back-end has told of the end. Anybody can forge a
+  // FIN: the entry stays until an acknowledgment quotes the cookie (begins_anew).
+  bool closing = entry && entry->flags & (HANDOFF_CLIENT_FIN | HANDOFF_CLIENT_RST) && !(entry->flags & HANDOFF_ENDED);
+  if (entry && !(entry->flags & HANDOFF_ENDED) && key) {
     // An undecided checksum can be made on purpose: it must not be a way around the challenge.
     if (outcome != GO_ON) return finish(HANDOFF_SYN_MALFORMED, DROP);
-    return challenge(skb, packet, &syn, key, now);
+    if (!closing || !answers || shake->flags & HANDOFF_DRAINING) return challenge(skb, packet, &syn, key, now);
   }
   if (answers) {
     if (!key || !is_alive(worker_of(shake, &packet->key), now)) return finish(HANDOFF_SYN_UNATTENDED, DROP);
@@ -103,7 +105,7 @@ static __always_inline int on_syn(
   }
   // Must be gone before anybody answers: the client's ACK would else be sent to the old back-end.
   // Another CPU or the loader may be faster; only the one who deletes it counts it as reused.
-  bool deleted = entry && bpf_map_delete_elem(&handoff_flows, &packet->key) == 0;
+  bool deleted = entry && !closing && bpf_map_delete_elem(&handoff_flows, &packet->key) == 0;
   if (!answers || outcome != GO_ON || !key) {
     return to_user_space(skb, packet, shake, deleted ? HANDOFF_SYN_REUSED : HANDOFF_SYN_NEW, now);
   }
@@ -137,6 +139,15 @@ int handoff_forward(struct __sk_buff *skb) {
     if (shake && confirms_challenge(&packet, shake, now)) {
       if (bpf_map_delete_elem(&handoff_flows, &packet.key)) return finish(HANDOFF_TO_USER_SPACE, DROP);
       return finish(HANDOFF_CHALLENGE_CONFIRMED, CONSUMED);
+    }
+  }
+  if (entry->flags & (HANDOFF_ENDED | HANDOFF_CLIENT_FIN | HANDOFF_CLIENT_RST)) {
+    const struct handoff_handshake *shake = handshake();
+    if (shake && shake->flags & HANDOFF_ANSWERS_SYN && begins_anew(&packet, entry, shake, now)) {
+      bool deleted = bpf_map_delete_elem(&handoff_flows, &packet.key) == 0;
+      if (packet.text == packet.end && !packet.fin)
+        return finish(deleted ? HANDOFF_SYN_REUSED : HANDOFF_ACK_ABSORBED, CONSUMED);
+      return to_user_space(skb, &packet, shake, deleted ? HANDOFF_SYN_REUSED : HANDOFF_TO_USER_SPACE, now);
     }
   }
   __u8 flags = entry->flags | (packet.fin ? HANDOFF_CLIENT_FIN : 0) | (packet.rst ? HANDOFF_CLIENT_RST : 0);

@@ -132,3 +132,15 @@ static __always_inline bool completes_handshake(
   make_words(&words, &packet->key);
   return is_cookie(shake, &words, packet->sequence - 1, packet->acknowledgment - 1, now);
 }
+
+// An acknowledgment of a connection whose SYN was answered here although the tuple's last connection has a flow: its client
+// had closed, or user space had not entered it yet.
+static __always_inline bool begins_anew(
+    const struct packet *packet, const struct handoff_flow_entry *entry, const struct handoff_handshake *shake,
+    __u64 now) {
+  if (!packet->ack || packet->syn || packet->rst) return false;
+  if (packet->sequence - 1 == entry->client_isn) return false;
+  struct flow_words words;
+  make_words(&words, &packet->key);
+  return is_cookie(shake, &words, packet->sequence - 1, packet->acknowledgment - 1, now);
+}
