@@ -32,8 +32,9 @@ extension IntegrationTests {
             "port reuse, \(serve), \(closing.rawValue): longest \(plain.longest / 1_000_000) ms at the server itself, "
               + "\(handed.longest / 1_000_000) ms handed off")
           print("  waited for a port \(plain.portless) and \(handed.portless) times")
-          // A retransmitted SYN or request costs at least this.
-          #expect(handed.longest < plain.longest + 1_000_000_000, "\(closing)")
+          // One retransmission of a SYN (1 s) at most: a client that resets and dials again within microseconds can meet the
+          // flow of its last connection before the distributor has seen that it is over.
+          #expect(handed.longest < plain.longest + 1_500_000_000, "\(closing)")
         }
         // Ports met what was left of their last connection.
         if serve == "direct" {
