@@ -48,8 +48,8 @@ extension Responder {
   ) {
     guard let slot = find(id) else { return }
     switch table.slots[slot].phase {
-    case .passed: confirm(slot, now: now)
-    case .handingOff: handoffAccepted(id, by: backEnd, now: now, into: &actions)
+    case .passed(_, backEnd): confirm(slot, now: now)
+    case .handingOff(_, backEnd): handoffAccepted(id, by: backEnd, now: now, into: &actions)
     default: break
     }
   }
@@ -80,6 +80,9 @@ extension Responder {
 
   /// No word came in time: the packet was lost, or the agent is slow.
   mutating func withdraw(_ slot: Int, now: UInt64, into actions: inout ActionList) {
+    guard case .passed(var attempt, let backEnd) = table.slots[slot].phase else { return }
+    attempt.mayStand = true
+    table.slots[slot].phase = .passed(attempt, backEnd: backEnd)
     tally.packetHandoffsUnconfirmed &+= 1
     takeBack(slot, into: &actions)
     // In case the driver does not answer.
@@ -105,7 +108,7 @@ extension Responder {
     }
   }
 
-  /// Leaves a connection where its packet went, as the client has bytes from there.
+  /// Leaves a connection where its packet went: the client has bytes from there, or may get some.
   mutating func stay(
     _ slot: Int, _ attempt: Attempt, at backEnd: UInt16, now: UInt64, into actions: inout ActionList
   ) {
