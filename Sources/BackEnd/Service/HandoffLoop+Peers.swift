@@ -174,7 +174,7 @@ extension HandoffLoop {
   }
 
   /// The connections that it handed over live on; those that it was not told of end without a packet, because it will hand
-  /// them to another back-end.
+  /// them to another back-end. It does not so with what the kernel took from a packet.
   mutating func losePeer(_ index: Int, _ reason: String) {
     guard peers[index].connection != nil else { return }
     logger.info("control connection of distributor \(peers[index].name) ended: \(reason)")
@@ -185,7 +185,7 @@ extension HandoffLoop {
       switch slots[slot].phase {
       case .free: break
       case .connecting: abandonHandshake(slot)
-      case .installing: abandonInstalling(slot)
+      case .installing: if slots[slot].origin == 0 { abandonInstalling(slot) }
       case .relaying, .direct: if unannounced.contains(slots[slot].id) { vanish(slot, countsEnded: false) }
       }
     }
