@@ -152,6 +152,8 @@ extension DistributorWorker {
       backEnds[Int(number)]?.packetsUnconfirmed = 0
       for id in ids { core.responder.handoffAccepted(id, by: number, now: core.now, into: &core.actions) }
     case .message(.handoffWanted(let id)):
+      // It came through.
+      backEnds[Int(number)]?.packetsUnconfirmed = 0
       core.responder.handoffWanted(id, by: number, now: core.now, into: &core.actions)
     case .message(.handoffRefused(let id, let reason)):
       unload(number, 1)
