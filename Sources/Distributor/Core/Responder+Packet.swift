@@ -43,15 +43,21 @@ extension Responder {
   }
 
   /// The connection is over at the back-end, which says so instead of accepting it.
+  ///
+  /// - Returns: whether this was the first word about a handoff by packet.
+  @discardableResult
   public mutating func handoffEnded(
     _ id: HandoffID, by backEnd: UInt16, now: UInt64, into actions: inout ActionList
-  ) {
-    guard let slot = find(id) else { return }
+  ) -> Bool {
+    guard let slot = find(id) else { return false }
     switch table.slots[slot].phase {
-    case .passed(_, backEnd): confirm(slot, now: now)
+    case .passed(_, backEnd):
+      confirm(slot, now: now)
+      return true
     case .handingOff(_, backEnd): handoffAccepted(id, by: backEnd, now: now, into: &actions)
     default: break
     }
+    return false
   }
 
   /// The back-end has the connection.

@@ -159,9 +159,10 @@ extension DistributorWorker {
       unload(number, 1)
       core.responder.handoffRefused(id, reason, now: core.now, into: &core.actions)
     case .message(.handoffsEnded(let ids)):
-      backEnds[Int(number)]?.packetsUnconfirmed = 0
       for id in ids {
-        core.responder.handoffEnded(id, by: number, now: core.now, into: &core.actions)
+        if core.responder.handoffEnded(id, by: number, now: core.now, into: &core.actions) {
+          backEnds[Int(number)]?.packetsUnconfirmed = 0
+        }
         perform()
         if flows.ended(id, in: shared.flowTable, now: core.now) { unload(number, 1) }
       }
