@@ -75,6 +75,7 @@ let package = Package(
       dependencies: ["CForwardingPlane", "CLinux", "Clibbpf", "Handoff", "LinuxKernel", "Wire"],
       exclude: ["BPF"], swiftSettings: strict, plugins: ["CompileBPF"]),
     .target(name: "AdminReports", swiftSettings: strict),
+    .target(name: "NodeChecks", dependencies: ["LinuxKernel", "Wire"], swiftSettings: strict),
     .target(name: "Telemetry", dependencies: ["LinuxKernel", "Wire", logging, flyingFox], swiftSettings: strict),
     .target(
       name: "ControlChannel", dependencies: ["LinuxKernel", "ControlProtocol", "Handoff", "Wire"], swiftSettings: strict
@@ -82,33 +83,36 @@ let package = Package(
     .target(
       name: "Dispatcher",
       dependencies: [
-        "DispatcherCore", "ControlChannel", "ControlProtocol", "HTTPHead", "LinuxKernel", "Rules", "Telemetry",
-        "Wire", logging,
+        "DispatcherCore", "ControlChannel", "ControlProtocol", "HTTPHead", "LinuxKernel", "NodeChecks", "Rules",
+        "Telemetry", "Wire", logging,
       ],
       path: "Sources/Dispatcher/Service", swiftSettings: strict),
     .target(
       name: "Distributor",
       dependencies: [
         "DistributorCore", "ControlChannel", "ControlProtocol", "ForwardingPlane", "Handoff", "LinuxKernel",
-        "Rules", "Telemetry", "Wire", logging,
+        "NodeChecks", "Rules", "Telemetry", "Wire", logging,
       ],
       path: "Sources/Distributor/Service", swiftSettings: strict),
     .target(
       name: "BackEnd",
       dependencies: [
-        "BackEndCore", "ControlChannel", "ForwardingPlane", "LinuxKernel", "Telemetry", "Wire", logging,
+        "BackEndCore", "ControlChannel", "ForwardingPlane", "LinuxKernel", "NodeChecks", "Telemetry", "Wire", logging,
       ],
       path: "Sources/BackEnd/Service", swiftSettings: strict),
     .executableTarget(
       name: "ClusterStartup",
       dependencies: [
         "AdminReports", "Dispatcher", "DispatcherCore", "Distributor", "BackEnd", "BackEndCore", "ControlProtocol",
-        "Handoff", "Rules", "Telemetry", "LinuxKernel", "Wire", argumentParser, logging, yams,
+        "Handoff", "NodeChecks", "Rules", "Telemetry", "LinuxKernel", "Wire", argumentParser, logging, yams,
       ],
       swiftSettings: strict),
     .executableTarget(
       name: "ClusterControl",
-      dependencies: ["AdminReports", "ControlProtocol", "LinuxKernel", "Telemetry", "Wire", argumentParser],
+      dependencies: [
+        "AdminReports", "BackEnd", "BackEndCore", "ControlProtocol", "Dispatcher", "Distributor", "LinuxKernel",
+        "NodeChecks", "Telemetry", "Wire", argumentParser, logging,
+      ],
       swiftSettings: strict),
 
     // MARK: Lab: a cluster in network namespaces
@@ -127,7 +131,8 @@ let package = Package(
     .testTarget(
       name: "ControlProtocolTests", dependencies: ["ControlProtocol", "Handoff", "Rules"], swiftSettings: strict),
     .testTarget(
-      name: "DispatcherCoreTests", dependencies: ["DispatcherCore", "ControlProtocol", "Rules", "Wire"],
+      name: "DispatcherCoreTests",
+      dependencies: ["DispatcherCore", "DistributorCore", "ControlProtocol", "Rules", "Wire"],
       swiftSettings: strict),
     .testTarget(
       name: "DispatcherTests",
@@ -158,9 +163,10 @@ let package = Package(
       name: "ClusterStartupTests",
       dependencies: [
         "ClusterStartup", "ClusterControl", "AdminReports", "ControlChannel", "ControlProtocol", "DispatcherCore",
-        "LinuxKernel", "Rules", "Telemetry", "Wire", argumentParser, logging,
+        "LinuxKernel", "NodeChecks", "Rules", "Telemetry", "Wire", argumentParser, logging,
       ],
       exclude: ["Golden"], swiftSettings: strict),
+    .testTarget(name: "NodeChecksTests", dependencies: ["LinuxKernel", "NodeChecks", "Wire"], swiftSettings: strict),
     .testTarget(name: "LabTests", dependencies: ["Lab"], swiftSettings: strict),
     .testTarget(
       name: "IntegrationTests", dependencies: ["ControlProtocol", "Lab", "Wire", "LinuxKernel"], swiftSettings: strict),

@@ -132,7 +132,7 @@ public struct TopReport: AdminReport, Hashable {
   public var admissionLimit: UInt64?
   /// Requests that wait for room.
   public var queued: UInt64
-  /// Requests so far, and how they were answered by reason.
+  /// Requests so far, and how they were answered by reason; under `leased` those that distributors answered themselves.
   public var requests: UInt64
   public var decisions: [String: UInt64]
 

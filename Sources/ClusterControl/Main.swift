@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import ArgumentParser
+import Glibc
 import LinuxKernel
 import Telemetry
 import Wire
@@ -9,7 +10,22 @@ import Wire
 struct ClusterControl: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "clusterctl", abstract: "Asks the nodes of a cluster through their admin servers.",
-    subcommands: [Status.self, Metrics.self, Why.self, Top.self, Calibrate.self])
+    subcommands: [Status.self, Metrics.self, Why.self, Top.self, Calibrate.self, Doctor.self])
+
+  /// As `cluster_startup`: 1 when something is wrong with what was asked about, 2 for wrong options.
+  static func main() {
+    do {
+      var command = try parseAsRoot()
+      try command.run()
+    } catch {
+      let code = exitCode(for: error)
+      let text = fullMessage(for: error)
+      if !text.isEmpty {
+        (code == .success ? StandardStream.output : .error).write(text.hasSuffix("\n") ? text : text + "\n")
+      }
+      Glibc.exit(code == .validationFailure ? 2 : code.rawValue)
+    }
+  }
 }
 
 /// `clusterctl status`: one line per role of each node.

@@ -80,7 +80,7 @@ extension WhyReport {
     case .waits(let position):
       outcome = "waits"
       because =
-        placement.connections >= placement.admissionLimit
+        placement.connections + placement.held >= placement.admissionLimit
         ? "the cluster is at its admission limit, and \(position) requests wait already"
         : "every node that may serve it is at its maximum of connections"
     case .noBackEnd:
@@ -96,7 +96,7 @@ extension TopReport {
     var decisions: [String: UInt64] = [
       "no_back_end": snapshot.counters.noBackEnd,
       "overloaded": snapshot.counters.overloadedByFullQueue + snapshot.counters.overloadedByDeadline,
-      "abandoned": snapshot.counters.abandoned,
+      "abandoned": snapshot.counters.abandoned, "leased": snapshot.leases.used,
     ]
     for reason in DecisionReason.allCases { decisions[reason.name] = snapshot.counters[reason] }
     self.init(
@@ -108,7 +108,7 @@ extension TopReport {
       ties: UInt64(snapshot.ties),
       connections: snapshot.connections,
       admissionLimit: snapshot.admissionLimit == .max ? nil : snapshot.admissionLimit, queued: UInt64(snapshot.queued),
-      requests: snapshot.counters.requests, decisions: decisions.filter { $0.value > 0 })
+      requests: snapshot.counters.requests + snapshot.leases.used, decisions: decisions.filter { $0.value > 0 })
   }
 }
 

@@ -140,7 +140,7 @@ private struct SettingCheck {
     let settings = DispatcherSettings(
       policy: value(.policy, .word("policy")) ?? .lard, tLow: value(.tLow, load) ?? 25,
       tHigh: value(.tHigh, load) ?? 65,
-      admission: value(.admission, .admission) ?? .unlimited, rules: rules())
+      admission: value(.admission, .admission) ?? .unlimited, leases: leases(), rules: rules())
     if problems.count == before, settings.tLow >= settings.tHigh {
       report(
         values[.tHigh].isEmpty ? .tLow : .tHigh,
@@ -148,6 +148,12 @@ private struct SettingCheck {
         remedy: "Back-ends below t-low count as idle, above t-high as busy: give both")
     }
     return settings
+  }
+
+  mutating func leases() -> LeaseTerms {
+    let seconds = value(.leaseTime, .seconds(0.001...60)) ?? 1
+    return LeaseTerms(
+      credits: value(.leaseCredits, .integer("number of requests", 0...10_000)) ?? 32, time: UInt64(seconds * 1e9))
   }
 
   mutating func backEndSettings(_ maximum: UInt32?) -> BackEndSettings {

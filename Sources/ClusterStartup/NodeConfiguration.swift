@@ -53,6 +53,8 @@ struct DispatcherSettings: Sendable, Hashable {
   var tHigh: UInt32
   /// Connections that the cluster takes at a time; beyond, requests wait for a moment and are then answered with 503.
   var admission: Admission
+  /// Which decisions a distributor may repeat by itself.
+  var leases: LeaseTerms
   /// What comes before the policy.
   var rules: [Rule]
 }

@@ -19,6 +19,7 @@ extension NodePlan {
       lines.append("dispatcher       here, control connections at \(dispatcher)")
       lines.append("policy           \(settings.policy.rawValue), t-low \(settings.tLow), t-high \(settings.tHigh)")
       lines.append("admission        \(admission(settings.admission))")
+      lines.append("leases           \(leases(settings.leases))")
       if !settings.rules.isEmpty { lines.append("rules            \(settings.rules.count)") }
     case .elsewhere(let host):
       lines.append("dispatcher       \(dispatcher)" + (host == "\(dispatcher.address)" ? "" : " (\(host))"))
@@ -52,6 +53,10 @@ extension NodePlan {
     case .thresholds: "as t-low and t-high imply"
     case .fixed(let limit): "at most \(limit) connections"
     }
+  }
+
+  private func leases(_ terms: LeaseTerms) -> String {
+    terms.credits == 0 ? "none" : "\(terms.credits) requests, targets for \(seconds(Double(terms.time) / 1e9))"
   }
 
   private func seconds(_ value: Double) -> String {

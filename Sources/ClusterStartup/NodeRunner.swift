@@ -2,6 +2,7 @@
 
 import LinuxKernel
 import Logging
+import NodeChecks
 import Telemetry
 
 /// Starts a plan's role. The closure of a test starts something else.

@@ -35,6 +35,7 @@ enum RoleLauncher {
     var parameters = DispatcherParameters.with(
       settings.policy.name, thresholds: LARDThresholds(low: settings.tLow, high: settings.tHigh))
     parameters.admission = settings.admission
+    parameters.leases = settings.leases
     return DispatcherConfiguration(
       listen: plan.dispatcher, name: plan.nodeName, parameters: parameters, rules: settings.rules,
       busyWait: HostFacts.processors() > 1 ? 50_000 : 0)

@@ -19,6 +19,8 @@ enum Setting: String, CaseIterable, Sendable {
   case tLow = "t-low"
   case tHigh = "t-high"
   case admission
+  case leaseCredits = "lease-credits"
+  case leaseTime = "lease-time"
   case rules
   case weight
   case pool
@@ -53,7 +55,7 @@ enum Setting: String, CaseIterable, Sendable {
     switch self {
     case .distributorPort, .serve, .queueNumber, .handshake, .packets, .headTimeout: [.distributor]
     case .serverPort, .handoffPort, .weight, .serveMode, .pool: [.backEnd]
-    case .policy, .tLow, .tHigh, .admission, .rules: [.dispatcher]
+    case .policy, .tLow, .tHigh, .admission, .leaseCredits, .leaseTime, .rules: [.dispatcher]
     case .maxConnections, .workers, .interface, .tunnel, .handoffs: [.distributor, .backEnd]
     default: []
     }

@@ -4,6 +4,7 @@ import ArgumentParser
 import Dispatcher
 import LinuxKernel
 import Logging
+import NodeChecks
 import Telemetry
 
 /// From arguments to exit status.

@@ -86,6 +86,17 @@ struct StartupOptions: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
+      "Requests that a distributor's worker may send to a server node before it asks again; 0: always ask "
+        + "(default: 32).", valueName: "n"))
+  var leaseCredits: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "How long a distributor may remember where a target goes (default: 1).", valueName: "seconds"))
+  var leaseTime: String?
+
+  @Option(
+    help: ArgumentHelp(
       "YAML file of rules that select pools of back-ends or make requests sticky; SIGHUP reads it again.",
       valueName: "file"))
   var rules: String?
@@ -187,6 +198,8 @@ extension StartupOptions {
     case .tLow: tLow
     case .tHigh: tHigh
     case .admission: admission
+    case .leaseCredits: leaseCredits
+    case .leaseTime: leaseTime
     case .rules: rules
     case .weight: weight
     case .maxConnections: maxConnections

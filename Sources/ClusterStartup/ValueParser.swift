@@ -142,10 +142,4 @@ extension IPAddress {
     if isIPv4 { return ipv4Bits >> 24 != 0 && ipv4Bits >> 28 != 0xe && ipv4Bits != 0xffff_ffff }
     return !(high == 0 && low == 0) && high >> 56 != 0xff
   }
-
-  /// 127.0.0.0/8 or ::1.
-  var isLoopback: Bool { isIPv4 ? ipv4Bits >> 24 == 127 : high == 0 && low == 1 }
-
-  /// 169.254.0.0/16 (RFC 3927) or fe80::/10.
-  var isLinkLocal: Bool { isIPv4 ? ipv4Bits >> 16 == 0xa9fe : isLinkLocalIPv6 }
 }

@@ -50,6 +50,9 @@ public final class Dialer {
     return nil
   }
 
+  /// Bytes are queued, or not all were taken.
+  public var wantsWrite: Bool { anyConnection?.wantsWrite ?? false }
+
   private var anyConnection: ControlConnection? {
     switch state {
     case .waiting: nil

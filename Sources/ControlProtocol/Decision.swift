@@ -27,6 +27,8 @@ public struct DecisionRequest: Hashable, Sendable, BitwiseCopyable {
 public struct Decision: Hashable, Sendable, BitwiseCopyable {
   public var id: UInt64
   public var outcome: Outcome
+  /// With an assignment only: further requests for the same target that need not ask.
+  public var lease: Lease?
 
   public enum Outcome: Hashable, Sendable, BitwiseCopyable {
     /// The connection is counted at this back-end from now on, until the agent reports its end or the distributor returns
@@ -38,9 +40,10 @@ public struct Decision: Hashable, Sendable, BitwiseCopyable {
     case overloaded
   }
 
-  public init(id: UInt64, outcome: Outcome) {
+  public init(id: UInt64, outcome: Outcome, lease: Lease? = nil) {
     self.id = id
     self.outcome = outcome
+    self.lease = lease
   }
 }
 

@@ -9,8 +9,10 @@ public enum DecisionCodec {
   /// id 8, target 8, affinity key 8, affinity seed 8, affinity lifetime 4 (0: no affinity), pool 4, excluded 2 (0xffff:
   /// none), two zero bytes.
   public static let requestLength = 44
-  /// id 8, outcome 1, one zero byte, back-end 2.
-  public static let decisionLength = 12
+  /// id 8, outcome 1, one zero byte, back-end 2, lease: milliseconds 2 (0: no lease), credits 2, term 4.
+  public static let decisionLength = 20
+  /// target 8, pool 4, term 4, back-end 2, used 2, returned 2, two zero bytes.
+  static let accountLength = 24
 
   static let noBackEnd: UInt16 = 0xffff
 
@@ -45,15 +47,34 @@ public enum DecisionCodec {
     let start = index * decisionLength
     let backEnd = body.readUInt16(at: start + 10)
     guard body[start + 9] == 0 else { throw .invalidFlags }
+    let lease = Lease(
+      credits: body.readUInt16(at: start + 14), milliseconds: body.readUInt16(at: start + 12),
+      term: body.readUInt32(at: start + 16))
+    if lease.milliseconds == 0, lease.credits != 0 || lease.term != 0 { throw .invalidFlags }
     let outcome: Decision.Outcome
     switch body[start + 8] {
-    case 1: return Decision(id: body.readUInt64(at: start), outcome: .assigned(BackEndID(backEnd)))
+    case 1:
+      return Decision(
+        id: body.readUInt64(at: start), outcome: .assigned(BackEndID(backEnd)),
+        lease: lease.milliseconds == 0 ? nil : lease)
     case 2: outcome = .noBackEnd
     case 3: outcome = .overloaded
     default: throw .invalidDecisionOutcome
     }
-    guard backEnd == 0 else { throw .invalidFlags }
+    guard backEnd == 0, lease.milliseconds == 0 else { throw .invalidFlags }
     return Decision(id: body.readUInt64(at: start), outcome: outcome)
+  }
+
+  /// The account at `index` of a body of `.leaseAccounts`.
+  ///
+  /// - Throws: `.invalidFlags`.
+  static func account(at index: Int, in body: Span<UInt8>) throws(ControlProtocolError) -> LeaseAccount {
+    let start = index * accountLength
+    guard body.readUInt16(at: start + 22) == 0 else { throw .invalidFlags }
+    return LeaseAccount(
+      target: body.readUInt64(at: start), pool: PoolID(rawValue: body.readUInt32(at: start + 8)),
+      backEnd: BackEndID(body.readUInt16(at: start + 16)), term: body.readUInt32(at: start + 12),
+      used: body.readUInt16(at: start + 18), returned: body.readUInt16(at: start + 20))
   }
 
   static func append(_ request: DecisionRequest, to output: inout OutputSpan<UInt8>) {
@@ -78,6 +99,19 @@ public enum DecisionCodec {
     output.append(code)
     output.append(0)
     output.append(bigEndian: backEnd)
+    output.append(bigEndian: decision.lease?.milliseconds ?? 0)
+    output.append(bigEndian: decision.lease?.credits ?? 0)
+    output.append(bigEndian: decision.lease?.term ?? 0)
+  }
+
+  static func append(_ account: LeaseAccount, to output: inout OutputSpan<UInt8>) {
+    output.append(bigEndian: account.target)
+    output.append(bigEndian: account.pool.rawValue)
+    output.append(bigEndian: account.term)
+    output.append(bigEndian: account.backEnd.rawValue)
+    output.append(bigEndian: account.used)
+    output.append(bigEndian: account.returned)
+    output.append(bigEndian: UInt16(0))
   }
 }
 

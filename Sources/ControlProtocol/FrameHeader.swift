@@ -45,6 +45,7 @@ enum MessageType: UInt8, CaseIterable {
   case loadReport = 18
   case decisionRequests = 19
   case assignmentsReturned = 20
+  case leaseAccounts = 29
   case clusterView = 32
   case decisions = 33
   case rules = 34

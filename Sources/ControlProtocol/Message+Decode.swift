@@ -10,7 +10,7 @@ extension Message {
     guard let type = MessageType(rawValue: type) else { throw .unknownType }
     guard body.count <= FrameHeader.maximumBodyLength else { throw .bodyTooLong }
     switch type {
-    case .decisionRequests, .assignmentsReturned, .decisions, .handoffsEnded, .handoffsAccepted:
+    case .decisionRequests, .assignmentsReturned, .leaseAccounts, .decisions, .handoffsEnded, .handoffsAccepted:
       return try decodeList(type, body)
     case .handoff: return .handoff(try HandoffCodec.decode(body))
     default: break
@@ -50,7 +50,8 @@ extension Message {
     case .abortHandoff: return .abortHandoff(HandoffID(try reader.uint64(body)))
     case .handoffWanted: return .handoffWanted(HandoffID(try reader.uint64(body)))
     case .packetHandoffs: return .packetHandoffs(try PacketHandoffOffer(body, &reader))
-    case .decisionRequests, .assignmentsReturned, .decisions, .handoffsEnded, .handoffsAccepted, .handoff:
+    case .decisionRequests, .assignmentsReturned, .leaseAccounts, .decisions, .handoffsEnded, .handoffsAccepted,
+      .handoff:
       preconditionFailure("decoded by the caller")
     }
   }
@@ -72,6 +73,12 @@ extension Message {
     case .assignmentsReturned:
       let count = try ListCodec.count(body, elementLength: 2)
       return .assignmentsReturned((0..<count).map { BackEndID(body.readUInt16(at: $0 * 2)) })
+    case .leaseAccounts:
+      let count = try ListCodec.count(body, elementLength: DecisionCodec.accountLength)
+      var accounts: [LeaseAccount] = []
+      accounts.reserveCapacity(count)
+      for index in 0..<count { accounts.append(try DecisionCodec.account(at: index, in: body)) }
+      return .leaseAccounts(accounts)
     case .handoffsEnded, .handoffsAccepted:
       let count = try ListCodec.count(body, elementLength: 8)
       let ids = (0..<count).map { HandoffID(body.readUInt64(at: $0 * 8)) }

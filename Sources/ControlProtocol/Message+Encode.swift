@@ -38,7 +38,7 @@ extension Message {
     case .clusterView(let view): view.encode(into: &bytes)
     case .rules(let set):
       Message.frame(.rules, bodyLength: set.encodedLength, into: &bytes) { set.encode(to: &$0) }
-    case .decisionRequests, .assignmentsReturned, .decisions, .handoffsEnded, .handoffsAccepted:
+    case .decisionRequests, .assignmentsReturned, .leaseAccounts, .decisions, .handoffsEnded, .handoffsAccepted:
       encodeList(into: &bytes)
     case .handoff, .handoffAccepted, .handoffRefused, .abortHandoff, .packetHandoffs, .handoffWanted:
       encodeHandoffMessage(into: &bytes)
@@ -54,6 +54,10 @@ extension Message {
     case .assignmentsReturned(let backEnds):
       ListCodec.encode(backEnds, .assignmentsReturned, elementLength: 2, into: &bytes) {
         $1.append(bigEndian: $0.rawValue)
+      }
+    case .leaseAccounts(let accounts):
+      ListCodec.encode(accounts, .leaseAccounts, elementLength: DecisionCodec.accountLength, into: &bytes) {
+        DecisionCodec.append($0, to: &$1)
       }
     case .decisions(let decisions):
       ListCodec.encode(decisions, .decisions, elementLength: DecisionCodec.decisionLength, into: &bytes) {

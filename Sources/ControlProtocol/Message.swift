@@ -21,6 +21,8 @@ public enum Message: Hashable, Sendable {
   case decisionRequests([DecisionRequest])
   /// Assignments that the distributor could not use: one element per connection, the back-end it was assigned to.
   case assignmentsReturned([BackEndID])
+  /// Sent before `assignmentsReturned`, which may give back connections that a lease let through.
+  case leaseAccounts([LeaseAccount])
 
   // Dispatcher to node.
   case clusterView(ClusterView)

@@ -113,7 +113,7 @@ public struct FlowBook {
   public func age(of entry: FlowEntry, now: UInt64) -> Age {
     // The kernel's clock is coarse, and the entry may have been touched after `now` was read.
     let silent = now > entry.lastSeen ? now - entry.lastSeen : 0
-    if !entry.seen.isEmpty && silent >= limits.idleAfterClose { return .closed }
+    if !entry.seen.isDisjoint(with: [.fin, .rst, .ended]) && silent >= limits.idleAfterClose { return .closed }
     return silent >= limits.idle ? .idle : .alive
   }
 }

@@ -101,11 +101,13 @@ public final class FlowTable: Sendable {
   }
 
   /// Remembers that the connection of `handoff` is over: the next SYN on its tuple is taken as a new connection instead of
-  /// being challenged.
+  /// being challenged. Of a flow whose client has closed the kernel takes it so anyway.
   public func markEnded(_ flow: FlowTuple, ifHandoff handoff: HandoffID) {
     var key = handoff_flow_key(flow)
     var value = handoff_flow_entry()
     guard unsafe bpf_map_lookup_elem(map.raw, &key, &value) == 0, value.handoff_id == handoff.rawValue else { return }
+    // Then a SYN is taken as it is.
+    if !FlowEntry.Seen(rawValue: value.flags).isDisjoint(with: [.fin, .rst, .ended]) { return }
     value.flags |= UInt8(HANDOFF_ENDED.rawValue)
     // Not there any more: the kernel has met the SYN already.
     _ = unsafe bpf_map_update_elem(map.raw, &key, &value, UInt64(BPF_EXIST))

@@ -82,6 +82,26 @@ public struct ForwardingPlane: ~Copyable, Sendable {
     return try setUp(at: hook, configuration, after: try Predecessor.find(at: hook))
   }
 
+  /// Who is at tc ingress where the program belongs.
+  public enum Occupant: Hashable, Sendable {
+    case nobody
+    /// This program; `attach` takes its flows over.
+    case plane
+    /// This program; its flows would be lost.
+    case strange(AdoptionObstacle)
+  }
+
+  /// What `attach` would find; changes nothing.
+  ///
+  /// - Throws: `.hookTaken` when a program that is not this one is in the place.
+  public static func occupant(interface: String) throws(ForwardingPlaneError) -> Occupant {
+    switch try Predecessor.find(at: try TrafficHook(interface: interface)) {
+    case .none: .nobody
+    case .usable: .plane
+    case .unusable(let obstacle, _): .strange(obstacle)
+    }
+  }
+
   private static func setUp(
     at hook: TrafficHook, _ configuration: ForwardingPlaneConfiguration, after predecessor: Predecessor
   ) throws(ForwardingPlaneError) -> ForwardingPlane {

@@ -48,6 +48,9 @@ struct ShapeOptions: ParsableArguments {
   @Option(help: ArgumentHelp("An option for every cluster_startup, as NAME=VALUE.", valueName: "option"))
   var startup: [String] = []
 
+  @Option(help: ArgumentHelp("The dispatcher's --lease-credits.", valueName: "n"))
+  var leaseCredits: UInt16?
+
   @Option(help: ArgumentHelp("Who answers handshakes at the distributors.", valueName: "auto|kernel|user"))
   var handshake: String?
 
@@ -72,6 +75,7 @@ struct ShapeOptions: ParsableArguments {
     plan.extraOptions = startup.flatMap { text in
       text.split(separator: "=", maxSplits: 1).enumerated().map { $0.offset == 0 ? "--\($0.element)" : "\($0.element)" }
     }
+    if let leaseCredits { plan.dispatcherOptions += ["--lease-credits", "\(leaseCredits)"] }
     if let handshake { plan.distributorOptions += ["--handshake", handshake] }
     if let packets { plan.distributorOptions += ["--packets", packets] }
     return plan

@@ -33,3 +33,12 @@ public struct AbstractLock: ~Copyable, Sendable {
     descriptor = socket
   }
 }
+
+extension AbstractLock {
+  /// Whether a process of the calling thread's network namespace holds the name. Takes nothing: a role that starts at this
+  /// moment is not held up.
+  public static func isHeld(_ name: String) -> Bool {
+    guard let text = try? SystemFile.text(of: "/proc/thread-self/net/unix", limit: 64 << 20) else { return false }
+    return text.split(separator: "\n").contains { $0.hasSuffix(" @\(name)") }
+  }
+}

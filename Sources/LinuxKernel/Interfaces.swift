@@ -81,4 +81,30 @@ extension NetlinkSocket {
     }
     return count > 0
   }
+
+  /// Brings an interface up.
+  public mutating func setUp(interface index: UInt32) throws(SystemError) {
+    let request = NetlinkRequest(type: Int32(RTM_NEWLINK), flags: NLM_F_ACK)
+    var header = ifinfomsg()
+    header.ifi_index = Int32(bitPattern: index)
+    header.ifi_flags = 1  // IFF_UP
+    header.ifi_change = 1
+    request.putHeader(header)
+    try exchange(request, call: "RTM_NEWLINK")
+  }
+
+  /// Bytes of the longest IPv6 packet into which the kernel joins received segments; nil where it does not say.
+  public mutating func longestJoinedPacket(interface index: UInt32) throws(SystemError) -> Int? {
+    let request = NetlinkRequest(type: Int32(RTM_GETLINK), flags: 0)
+    var header = ifinfomsg()
+    header.ifi_index = Int32(bitPattern: index)
+    request.putHeader(header)
+    var size: Int?
+    try exchange(request, call: "RTM_GETLINK", single: true) { reply in
+      // IFLA_GRO_MAX_SIZE
+      let attribute = reply.attributes(after: MemoryLayout<ifinfomsg>.size)[58]
+      size = attribute.map { Int(reply.native(at: $0.lowerBound, as: UInt32.self)) }
+    }
+    return size
+  }
 }

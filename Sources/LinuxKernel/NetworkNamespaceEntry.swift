@@ -25,3 +25,13 @@ public enum NetworkNamespaceEntry {
     }
   }
 }
+
+extension NetworkNamespaceEntry {
+  /// The calling thread enters a namespace that is new and empty and stays there: use a thread that ends with its work. The
+  /// namespace goes with the thread and its sockets, and all that was put into it.
+  ///
+  /// Needs CAP_SYS_ADMIN (unshare(2)).
+  public static func enterNew() throws(SystemError) {
+    _ = try Syscall.call("unshare") { clinux_unshare_network() }
+  }
+}

@@ -8,6 +8,10 @@ public struct ProcessCapabilities: OptionSet, Sendable, Hashable {
   public static let networkAdministration = ProcessCapabilities(rawValue: 1 << 12)
   public static let rawSockets = ProcessCapabilities(rawValue: 1 << 13)
   public static let bpf = ProcessCapabilities(rawValue: 1 << 39)
+  public static let performanceMonitoring = ProcessCapabilities(rawValue: 1 << 38)
+  public static let systemAdministration = ProcessCapabilities(rawValue: 1 << 21)
+  /// CAP_NET_BIND_SERVICE.
+  public static let lowPorts = ProcessCapabilities(rawValue: 1 << 10)
 
   /// Those of the calling thread; empty when /proc is not there.
   public static func effective() -> ProcessCapabilities {

@@ -119,3 +119,16 @@ public enum NamespaceIdentity {
     return value
   }
 }
+
+extension Sysctl {
+  /// Why a setting cannot be written, nil when it can. Nothing is written.
+  public static func writingObstacle(_ key: String) -> SystemError? {
+    let path = "/proc/sys/\(key)"
+    do {
+      _ = OwnedDescriptor(owning: try Syscall.call("open") { unsafe open(path, O_WRONLY | O_CLOEXEC) })
+      return nil
+    } catch {
+      return error.on(path)
+    }
+  }
+}

@@ -43,5 +43,9 @@ public enum SystemFile {
   /// Whether this process may run the file at `path`.
   public static func isReadable(_ path: String) -> Bool { unsafe access(path, R_OK) == 0 }
 
+  public static func isWritable(_ path: String) -> Bool { unsafe access(path, W_OK) == 0 }
+
+  public static func exists(_ path: String) -> Bool { unsafe access(path, F_OK) == 0 }
+
   public static func isExecutable(_ path: String) -> Bool { unsafe access(path, X_OK) == 0 }
 }

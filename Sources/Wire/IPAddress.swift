@@ -30,6 +30,12 @@ public struct IPAddress: Hashable, Sendable, BitwiseCopyable {
   /// fe80::/10 (RFC 4291 section 2.5.6).
   public var isLinkLocalIPv6: Bool { high >> 54 == 0xfe80 >> 6 }
 
+  /// 169.254.0.0/16 (RFC 3927) or fe80::/10.
+  public var isLinkLocal: Bool { isIPv4 ? ipv4Bits >> 16 == 0xa9fe : isLinkLocalIPv6 }
+
+  /// 127.0.0.0/8 or ::1.
+  public var isLoopback: Bool { isIPv4 ? ipv4Bits >> 24 == 127 : high == 0 && low == 1 }
+
   /// Whether a segment may come from this address. A broadcast, multicast or unspecified source is to be discarded (RFC
   /// 9293 MUST-57, RFC 1122 section 3.2.1.3): an answer to it would go to everyone or to no one.
   @inlinable

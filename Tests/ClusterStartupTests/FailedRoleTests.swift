@@ -3,6 +3,7 @@
 import ArgumentParser
 import LinuxKernel
 import Logging
+import NodeChecks
 import Synchronization
 import Telemetry
 import Testing

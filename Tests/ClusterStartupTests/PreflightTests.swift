@@ -2,6 +2,7 @@
 
 import ArgumentParser
 import LinuxKernel
+import NodeChecks
 import Testing
 import Wire
 
@@ -50,7 +51,14 @@ import Wire
       change: { $0.capabilities = [.networkAdministration, .rawSockets, .systemAdministration] }, findings: []),
     Case(
       name: "server node without any", options: server, change: { $0.capabilities = [] },
-      findings: ["error CAP_NET_ADMIN"]),
+      findings: ["error CAP_NET_ADMIN", "error CAP_NET_RAW", "error CAP_BPF", "error CAP_PERFMON"]),
+    Case(
+      name: "server node that only relays", options: server + ["--tunnel", "never", "--serve-mode", "repair"],
+      change: { $0.capabilities = [.networkAdministration, .rawSockets] }, findings: []),
+    Case(
+      name: "server node that could serve directly", options: server + ["--tunnel", "never"],
+      change: { $0.capabilities = [.networkAdministration, .rawSockets] },
+      findings: ["warning CAP_BPF", "warning CAP_PERFMON"]),
     Case(
       name: "old kernel", options: server, change: { $0.kernelRelease = "5.14.21" },
       findings: ["error The kernel is Linux 5.14.21"]),

@@ -52,7 +52,10 @@ import Wire
     #expect(configuration.distributor?.serve == [IPAddress("192.0.2.3")!])
     #expect(
       configuration.dispatcher
-        == .here(DispatcherSettings(policy: .lc, tLow: 5, tHigh: 65, admission: .unlimited, rules: [])))
+        == .here(
+          DispatcherSettings(
+            policy: .lc, tLow: 5, tHigh: 65, admission: .unlimited,
+            leases: LeaseTerms(credits: 32, time: 1_000_000_000), rules: [])))
   }
 
   @Test(arguments: [

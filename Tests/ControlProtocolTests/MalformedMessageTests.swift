@@ -39,14 +39,27 @@ struct MalformedMessageTests {
     Case(description: "half a returned assignment", hex: "00000003 14000000 000100", error: .truncated),
     Case(description: "half a decision", hex: "00000001 21000000 00", error: .truncated),
     Case(
-      description: "outcome 0", hex: "0000000c 21000000 0000000000000001 00 00 0000", error: .invalidDecisionOutcome),
+      description: "outcome 0", hex: "00000014 21000000 0000000000000001 00 00 0000 \(zeros)",
+      error: .invalidDecisionOutcome),
     Case(
-      description: "outcome 4", hex: "0000000c 21000000 0000000000000001 04 00 0000", error: .invalidDecisionOutcome),
+      description: "outcome 4", hex: "00000014 21000000 0000000000000001 04 00 0000 \(zeros)",
+      error: .invalidDecisionOutcome),
     Case(
-      description: "padding of a decision", hex: "0000000c 21000000 0000000000000001 01 01 0000", error: .invalidFlags),
-    Case(
-      description: "back-end where none is", hex: "0000000c 21000000 0000000000000001 02 00 0001",
+      description: "padding of a decision", hex: "00000014 21000000 0000000000000001 01 01 0000 \(zeros)",
       error: .invalidFlags),
+    Case(
+      description: "back-end where none is", hex: "00000014 21000000 0000000000000001 02 00 0001 \(zeros)",
+      error: .invalidFlags),
+    Case(
+      description: "credits without a time",
+      hex: "00000014 21000000 0000000000000001 01 00 0000 0000 0001 00000000", error: .invalidFlags),
+    Case(
+      description: "lease without a back-end",
+      hex: "00000014 21000000 0000000000000001 03 00 0000 0001 0001 00000001", error: .invalidFlags),
+    Case(description: "half a lease account", hex: "00000008 1d000000 \(zeros)", error: .truncated),
+    Case(
+      description: "reserved bytes of a lease account",
+      hex: "00000018 1d000000 \(zeros) \(zeros) 0000 0000 0000 0001", error: .invalidFlags),
     Case(
       description: "affinity key without a lifetime",
       hex: """

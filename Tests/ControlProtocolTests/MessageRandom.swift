@@ -75,7 +75,18 @@ extension SeededGenerator {
       case 1: .noBackEnd
       default: .overloaded
       }
-    return Decision(id: next(), outcome: outcome)
+    guard case .assigned = outcome, pick(2) == 0 else { return Decision(id: next(), outcome: outcome) }
+    let lease = Lease(
+      credits: UInt16(truncatingIfNeeded: next()), milliseconds: UInt16(1 + pick(65_535)),
+      term: UInt32(truncatingIfNeeded: next()))
+    return Decision(id: next(), outcome: outcome, lease: lease)
+  }
+
+  mutating func account() -> LeaseAccount {
+    LeaseAccount(
+      target: next(), pool: PoolID(rawValue: UInt32(truncatingIfNeeded: next())), backEnd: backEnd(),
+      term: UInt32(truncatingIfNeeded: next()), used: UInt16(truncatingIfNeeded: next()),
+      returned: UInt16(truncatingIfNeeded: next()))
   }
 
   mutating func view() -> ClusterView {
@@ -128,9 +139,10 @@ extension SeededGenerator {
         PacketHandoffOffer(
           port: UInt16(pick(65_536)), key: HandoffPacketKey(next(), next()), loop: UInt8(pick(256)),
           takesIPv4: pick(2) == 0, takesIPv6: pick(2) == 0))
+    case 19: .leaseAccounts((0..<pick(50)).map { _ in account() })
     default: .abortHandoff(HandoffID(next()))
     }
   }
 
-  static var messageKinds: Int { 20 }
+  static var messageKinds: Int { 21 }
 }

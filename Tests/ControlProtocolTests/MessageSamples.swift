@@ -65,6 +65,14 @@ enum MessageSamples {
       description: "assignmentsReturned", message: .assignmentsReturned([BackEndID(1), BackEndID(0x0203)]),
       hex: "00000004 14000000 0001 0203"),
     Golden(
+      description: "leaseAccounts",
+      message: .leaseAccounts([
+        LeaseAccount(
+          target: 0x1122_3344_5566_7788, pool: PoolID(rawValue: 0x0102_0304), backEnd: BackEndID(5), term: 0x0a0b_0c0d,
+          used: 3, returned: 0x0102)
+      ]),
+      hex: "00000018 1d000000 1122334455667788 01020304 0a0b0c0d 0005 0003 0102 0000"),
+    Golden(
       description: "clusterView",
       message: .clusterView(
         ClusterView(
@@ -103,12 +111,15 @@ enum MessageSamples {
       message: .decisions([
         Decision(id: 1, outcome: .assigned(BackEndID(0x0102))), Decision(id: 2, outcome: .noBackEnd),
         Decision(id: 3, outcome: .overloaded),
+        Decision(
+          id: 4, outcome: .assigned(BackEndID(5)), lease: Lease(credits: 32, milliseconds: 100, term: 0x0a0b_0c0d)),
       ]),
       hex: """
-        00000024 21000000
-        0000000000000001 01 00 0102
-        0000000000000002 02 00 0000
-        0000000000000003 03 00 0000
+        00000050 21000000
+        0000000000000001 01 00 0102 0000 0000 00000000
+        0000000000000002 02 00 0000 0000 0000 00000000
+        0000000000000003 03 00 0000 0000 0000 00000000
+        0000000000000004 01 00 0005 0064 0020 0a0b0c0d
         """),
     Golden(
       description: "handoff",

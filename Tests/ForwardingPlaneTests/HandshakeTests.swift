@@ -89,7 +89,7 @@ struct HandshakeCase: Sendable, CustomTestStringConvertible {
         outcome: .synChallenged),
       HandshakeCase(
         name: "\(family): another SYN after the client's FIN", frame: syn, entry: finished, verdict: .redirect,
-        outcome: .synChallenged),
+        outcome: .synReused),
       HandshakeCase(
         name: "\(family): another SYN while the node drains", frame: syn, setting: .draining, entry: .forwarding(),
         verdict: .redirect, outcome: .synChallenged),

@@ -52,7 +52,7 @@ struct ControlLoop: ~Copyable {
   private var acceptResumes: UInt64?
 
   /// At most one load report in this time: under load many ends share one.
-  private static let reportInterval: UInt64 = 2_000_000
+  private static let reportInterval: UInt64 = 8_000_000
   private static let second: UInt64 = 1_000_000_000
 
   /// Takes what was opened.
@@ -195,7 +195,7 @@ struct ControlLoop: ~Copyable {
       shared.signal.rearm()
       return .max
     }
-    if now < nextReport { return nextReport }
+    if now < nextReport, !shared.signal.isUrgent { return nextReport }
     let countsToo = now >= nextCountReport
     shared.signal.rearm()
     if let report = account.report(loadTotals(), state: state, countsToo: countsToo) {

@@ -12,7 +12,15 @@ import Wire
 enum DirectSetup {
   /// Settings of the kernel without which it takes no connection with the option that they govern
   /// (`bpf_sk_assign_tcp_reqsk`), or none at all.
-  private static let settings = ["tcp_syncookies", "tcp_timestamps", "tcp_sack", "tcp_window_scaling"]
+  static let settings = ["tcp_syncookies", "tcp_timestamps", "tcp_sack", "tcp_window_scaling"]
+
+  /// Why a setting stands in the way, nil when it does not.
+  static func obstacle(setting name: String) -> ServePlaneError? {
+    guard let value = try? Sysctl.read("net/ipv4/\(name)"), value != "0" else {
+      return ServePlaneError("net.ipv4.\(name) is 0", remedy: "Set it: sysctl -w net.ipv4.\(name)=1")
+    }
+    return nil
+  }
 
   /// The serving plane, or nil when connections are to be relayed. With `.auto` the reason is logged, with `.direct` it is
   /// the failure.
@@ -25,14 +33,7 @@ enum DirectSetup {
     }
     do throws(ServePlaneError) {
       if let problem = obstacle(loops: loops) { throw problem }
-      var random = SystemRandomNumberGenerator()
-      let plane = try ServePlane.attach(
-        ServePlaneConfiguration(
-          interface: interface, serverPort: configuration.serverPort,
-          serverAddressIPv4: configuration.serverAddressIPv4, serverAddressIPv6: configuration.serverAddressIPv6,
-          loops: loops, packetPort: configuration.acceptsPackets ? configuration.handoffPort : 0,
-          packetKey: HandoffPacketKey(random.next(), random.next())))
-      return plane
+      return try attach(configuration, interface: interface, loops: loops)
     } catch {
       guard configuration.serve == .auto else {
         throw StartupFailure("Connections cannot be served directly: \(error.problem)", remedy: error.remedy)
@@ -43,6 +44,18 @@ enum DirectSetup {
     }
   }
 
+  static func attach(
+    _ configuration: BackEndConfiguration, interface: String, loops: Int
+  ) throws(ServePlaneError) -> ServePlane {
+    var random = SystemRandomNumberGenerator()
+    return try ServePlane.attach(
+      ServePlaneConfiguration(
+        interface: interface, serverPort: configuration.serverPort,
+        serverAddressIPv4: configuration.serverAddressIPv4, serverAddressIPv6: configuration.serverAddressIPv6,
+        loops: loops, packetPort: configuration.acceptsPackets ? configuration.handoffPort : 0,
+        packetKey: HandoffPacketKey(random.next(), random.next())))
+  }
+
   private static func obstacle(loops: Int) -> ServePlaneError? {
     if loops > ServePlaneConfiguration.maximumLoops {
       return ServePlaneError(
@@ -50,9 +63,7 @@ enum DirectSetup {
         remedy: "Lower --workers")
     }
     for name in settings {
-      guard let value = try? Sysctl.read("net/ipv4/\(name)"), value != "0" else {
-        return ServePlaneError("net.ipv4.\(name) is 0", remedy: "Set it: sysctl -w net.ipv4.\(name)=1")
-      }
+      if let problem = obstacle(setting: name) { return problem }
     }
     return nil
   }

@@ -81,6 +81,7 @@ extension HandoffLoop {
     slots[index].id = name.id
     slots[index].origin = name.origin
     slots[index].flow = flow
+    slots[index].lastActivity = MonotonicTime.now()
     packets[name] = UInt32(index)
     tally.handoffReceived()
     tally.directAccepted()

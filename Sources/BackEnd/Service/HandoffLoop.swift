@@ -58,7 +58,7 @@ struct HandoffLoop: ~Copyable {
   private var endedBefore: UInt64 = 0
   private var lookUntil: UInt64 = 0
 
-  private static let lookInterval: UInt64 = 4_000_000
+  private static let lookInterval: UInt64 = 8_000_000
   private static let publishInterval: UInt64 = 50_000_000
   static let sweepInterval: UInt64 = 1_000_000_000
 
@@ -93,7 +93,10 @@ struct HandoffLoop: ~Copyable {
       let now = MonotonicTime.now()
       showLife(now)
       for index in 0..<count { dispatch(epoll.ready(index), now) }
-      if let direct { drainEvents(direct) }
+      if let direct {
+        direct.ring.beginLook()
+        drainEvents(direct)
+      }
       continueInstalling(now)
       continueReading(now)
       endTurn(now)
@@ -156,10 +159,10 @@ struct HandoffLoop: ~Copyable {
     }
     turnPeers(now)
     if totals != publishedTotals {
-      let ended = totals.ended != publishedTotals.ended
+      let ended = totals.ended - publishedTotals.ended
       publishedTotals = totals
       mailbox.totals.publish(totals)
-      if ended { control.connectionsEnded() }
+      if ended > 0 { control.connectionsEnded(ended) }
     }
     // After the totals: who sees the acknowledgement sees every connection that was taken before.
     if mode != acknowledged {

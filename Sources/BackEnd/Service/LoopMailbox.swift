@@ -121,16 +121,23 @@ final class ControlSignal: Sendable {
   let untold = UntoldEnds()
   private let wakeUp: WakeUp
   private let serverRefused = Atomic<Bool>(false)
-  private let pending = Atomic<Bool>(false)
+  /// Ends since the last report to the dispatcher.
+  private let pending = Atomic<UInt64>(0)
+
+  /// So many ends are reported at once: the dispatcher counts their connections until it hears of them.
+  private static let endsTogether: UInt64 = 8
 
   init() throws(SystemError) { wakeUp = try WakeUp() }
 
   var descriptor: Int32 { wakeUp.raw }
 
-  /// One wake-up for all that happens before the control thread reports.
-  func connectionsEnded() {
-    if !pending.exchange(true, ordering: .acquiringAndReleasing) { wakeUp.signal() }
+  /// Two wake-ups at most before the control thread reports: for the first ends, and when there are many.
+  func connectionsEnded(_ count: UInt64) {
+    let (before, after) = pending.add(count, ordering: .acquiringAndReleasing)
+    if before == 0 || (before < ControlSignal.endsTogether && after >= ControlSignal.endsTogether) { wakeUp.signal() }
   }
+
+  var isUrgent: Bool { pending.load(ordering: .acquiring) >= ControlSignal.endsTogether }
 
   func webServerRefused() {
     if !serverRefused.exchange(true, ordering: .acquiringAndReleasing) { wakeUp.signal() }
@@ -139,7 +146,7 @@ final class ControlSignal: Sendable {
   func wake() { wakeUp.signal() }
 
   /// From now on the next end wakes again; to be called before the totals are read for a report.
-  func rearm() { pending.store(false, ordering: .sequentiallyConsistent) }
+  func rearm() { pending.store(0, ordering: .sequentiallyConsistent) }
 
   /// To be called before looking. Returns whether the web server refused a connection since the last call.
   func clear() -> Bool {

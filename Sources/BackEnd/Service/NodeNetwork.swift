@@ -30,12 +30,7 @@ struct NodeNetwork: ~Copyable {
   private init(finding configuration: BackEndConfiguration, _ logger: Logger) throws(SystemError) {
     var netlink = try NetlinkSocket(.route)
     let notifications = try NetlinkSocket(.route, listeningTo: .addresses)
-    guard let interface = try netlink.interface(having: configuration.internalAddress) else {
-      throw SystemError("RTM_GETADDR", "\(configuration.internalAddress)", errno: EADDRNOTAVAIL)
-    }
-    guard let loopback = try netlink.interface(named: "lo"), loopback.isUp else {
-      throw SystemError("RTM_GETLINK", "lo", errno: ENETDOWN)
-    }
+    let (interface, loopback) = try NodeNetwork.interfaces(configuration, &netlink)
     let sysctls = try SysctlOverrides(holder: "back-end", stateDirectory: configuration.stateDirectory)
     self.configuration = configuration
     self.logger = logger
@@ -44,6 +39,28 @@ struct NodeNetwork: ~Copyable {
     self.netlink = netlink
     self.notifications = notifications
     self.sysctls = sysctls
+  }
+
+  private static func interfaces(
+    _ configuration: BackEndConfiguration, _ netlink: inout NetlinkSocket
+  ) throws(SystemError) -> (own: NetworkInterface, loopback: NetworkInterface) {
+    guard let interface = try netlink.interface(having: configuration.internalAddress) else {
+      throw SystemError("RTM_GETADDR", "\(configuration.internalAddress)", errno: EADDRNOTAVAIL)
+    }
+    guard let loopback = try netlink.interface(named: "lo"), loopback.isUp else {
+      throw SystemError("RTM_GETLINK", "lo", errno: ENETDOWN)
+    }
+    return (interface, loopback)
+  }
+
+  /// The interface that has the internal address. Changes nothing.
+  static func findInterface(_ configuration: BackEndConfiguration) throws(StartupFailure) -> NetworkInterface {
+    do throws(SystemError) {
+      var netlink = try NetlinkSocket(.route)
+      return try interfaces(configuration, &netlink).own
+    } catch {
+      throw explain(error, configuration)
+    }
   }
 
   private static func explain(_ error: SystemError, _ configuration: BackEndConfiguration) -> StartupFailure {
@@ -98,24 +115,29 @@ struct NodeNetwork: ~Copyable {
     sysctls.release()
   }
 
-  private func setSysctls() throws(SystemError) {
-    for name in ["all", interface.name] {
+  /// Settings that the agent changes while it runs, with their values.
+  static func settings(interface: String) -> [(key: String, value: String)] {
+    var settings: [(key: String, value: String)] = []
+    for name in ["all", interface] {
       // Silent to ARP for addresses on lo, and never naming one of them as sender (kernel documentation ip-sysctl).
-      try sysctls.set("net/ipv4/conf/\(name)/arp_ignore", to: "1")
-      try sysctls.set("net/ipv4/conf/\(name)/arp_announce", to: "2")
+      settings.append(("net/ipv4/conf/\(name)/arp_ignore", "1"))
+      settings.append(("net/ipv4/conf/\(name)/arp_announce", "2"))
       // Clients' packets may come by another interface than the answers leave by.
-      try sysctls.set("net/ipv4/conf/\(name)/rp_filter", to: "0")
+      settings.append(("net/ipv4/conf/\(name)/rp_filter", "0"))
     }
     // The agent's connections to the web server come from the clients' addresses.
-    try sysctls.set("net/ipv4/conf/lo/rp_filter", to: "0")
+    settings.append(("net/ipv4/conf/lo/rp_filter", "0"))
+    return settings
+  }
+
+  private func setSysctls() throws(SystemError) {
+    for (key, value) in NodeNetwork.settings(interface: interface.name) { try sysctls.set(key, to: value) }
   }
 
   private mutating func addRoutes() throws(SystemError) {
     for isIPv4 in [true, false] {
       do throws(SystemError) {
-        try netlink.addLocalDefaultRoute(
-          isIPv4: isIPv4, table: configuration.routingTable, loopback: loopback.index, tag: NetlinkTag.backEnd)
-        try netlink.add(rule(isIPv4: isIPv4))
+        try NodeNetwork.addRoute(configuration, isIPv4: isIPv4, loopback: loopback.index, &netlink)
       } catch {
         // A node without IPv6 serves IPv4 alone.
         if isIPv4 { throw error }
@@ -124,7 +146,16 @@ struct NodeNetwork: ~Copyable {
     }
   }
 
-  private func rule(isIPv4: Bool) -> RoutingRule {
+  /// The way of the web server's answers to the agent.
+  static func addRoute(
+    _ configuration: BackEndConfiguration, isIPv4: Bool, loopback: UInt32, _ netlink: inout NetlinkSocket
+  ) throws(SystemError) {
+    try netlink.addLocalDefaultRoute(
+      isIPv4: isIPv4, table: configuration.routingTable, loopback: loopback, tag: NetlinkTag.backEnd)
+    try netlink.add(rule(configuration, isIPv4: isIPv4))
+  }
+
+  private static func rule(_ configuration: BackEndConfiguration, isIPv4: Bool) -> RoutingRule {
     RoutingRule(
       source: isIPv4 ? configuration.serverAddressIPv4 : configuration.serverAddressIPv6,
       sourcePort: configuration.serverPort, table: configuration.routingTable, priority: configuration.rulePriority,

@@ -2,6 +2,7 @@
 
 import Glibc
 import LinuxKernel
+import NodeChecks
 import Telemetry
 import Wire
 
@@ -10,14 +11,16 @@ enum StartupChecks {
   /// Capabilities and kernel features.
   static func checkRights() throws(StartupFailure) {
     let capabilities = ProcessCapabilities.effective()
-    let missing = [
-      (ProcessCapabilities.networkAdministration, "CAP_NET_ADMIN"), (.rawSockets, "CAP_NET_RAW"),
-    ].filter { !capabilities.contains($0.0) }.map(\.1)
+    let missing = CapabilityNeed.backEnd.filter { !$0.isMet(by: capabilities) }.map(\.name)
     guard missing.isEmpty else {
       throw StartupFailure(
         "The back-end agent lacks \(missing.joined(separator: " and "))",
         remedy: "Start it as root, or give the capabilities: AmbientCapabilities=\(missing.joined(separator: " "))")
     }
+    try checkRepair()
+  }
+
+  static func checkRepair() throws(StartupFailure) {
     if let error = TCPRepair.obstacle() {
       throw StartupFailure(
         "The kernel does not give TCP_REPAIR: \(error)",
@@ -26,15 +29,18 @@ enum StartupChecks {
     }
   }
 
+  /// Held by the agent of a network namespace.
+  static let lockName = "handoff/back-end"
+
   /// One agent in a network namespace: two would take away each other's addresses and rules.
   static func takeLock() throws(StartupFailure) -> AbstractLock {
     do {
-      return try AbstractLock("handoff/back-end")
+      return try AbstractLock(lockName)
     } catch {
       guard error.errno == EADDRINUSE else { throw .resources(error) }
       throw StartupFailure(
         "Another back-end agent runs in this network namespace",
-        remedy: "Stop it first: ss -xp src '@handoff/back-end' names the process")
+        remedy: "Stop it first: ss -xp src '@\(lockName)' names the process")
     }
   }
 

@@ -30,12 +30,16 @@ struct TunnelReception: ~Copyable {
       exit = consume opened
       return counters
     } catch {
-      throw StartupFailure(
-        "The agent cannot take packets from tunnels: \(error)",
-        remedy:
-          "Run as root (CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON), or give --tunnel never if all distributors are on this link"
-      )
+      throw TunnelReception.explain(error)
     }
+  }
+
+  static func explain(_ error: ForwardingPlaneError) -> StartupFailure {
+    StartupFailure(
+      "The agent cannot take packets from tunnels: \(error)",
+      remedy:
+        "Run as root (CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON), or give --tunnel never if all distributors are on this link"
+    )
   }
 
   /// A distributor has connected: it may send through a tunnel from now on. One that has gone stays known, as its kernel goes

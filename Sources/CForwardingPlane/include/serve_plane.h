@@ -15,6 +15,8 @@ enum {
   SERVE_MAX_LOOPS = 64,
   // The latest handoffs by packet of which a second copy is known as such.
   SERVE_MAX_SEEN = 65536,
+  // Events that wake a loop although it has promised to look: its counts are what the dispatcher decides by.
+  SERVE_TOLD_TOGETHER = 8,
   // Bytes of each event loop's ring: a power of two, a multiple of the page.
   SERVE_RING_BYTES = 1048576,
 };
@@ -103,10 +105,12 @@ struct serve_settings {
 
 // What an event loop promises, in nanoseconds of CLOCK_MONOTONIC. Shared memory of the agent.
 struct serve_attention {
-  // Until then it looks at its ring without being woken.
+  // Until then it looks at its ring without being woken, but for many events.
   __u64 watching;
   // Until then it takes handoffs by packet: a process that hangs takes none.
   __u64 alive;
+  // Events since it looked, as the kernel counts them.
+  __u64 told;
 };
 
 // A handoff by packet.

@@ -89,3 +89,22 @@ static inline int clinux_pin_thread(unsigned int processor) {
   mask[processor / (8 * sizeof(unsigned long))] = 1UL << (processor % (8 * sizeof(unsigned long)));
   return (int)syscall(SYS_sched_setaffinity, 0, sizeof mask, mask);
 }
+// For checks of a host: a network namespace of the calling thread's own, a device's flags, the state of the clock.
+static inline int clinux_unshare_network(void) { return (int)syscall(SYS_unshare, 0x40000000 /* CLONE_NEWNET */); }
+#include <sys/ioctl.h>
+#include <linux/ethtool.h>
+static inline int clinux_ethtool_flags(int fd, const char *interface, unsigned int *flags) {
+  struct ethtool_value value = {.cmd = ETHTOOL_GFLAGS};
+  struct ifreq request = {0};
+  for (int i = 0; i < IFNAMSIZ - 1 && interface[i]; i++) request.ifr_name[i] = interface[i];
+  request.ifr_data = (char *)&value;
+  int result = ioctl(fd, SIOCETHTOOL, &request);
+  *flags = value.data;
+  return result;
+}
+#include <sys/timex.h>
+// TIME_ERROR (5) when nothing keeps the clock right; -1 and errno when it cannot be asked.
+static inline int clinux_clock_state(void) {
+  struct timex state = {0};
+  return adjtimex(&state);
+}

@@ -11,13 +11,8 @@ public struct BoundedLoadHash: Sendable {
   public init(factorPercent: UInt64 = 125) { self.factorPercent = max(101, factorPercent) }
 
   func choose(_ request: Policy.Request, _ loads: borrowing LoadBook) -> Policy.Choice {
-    let connections = loads.total + 1
-    let weights = max(1, loads.totalWeight)
-    let factor = factorPercent
     let found = ring.walk(from: request.target, candidates: request.candidates) { index in
-      // load(n) + 1 <= ceil(factor * (total + 1) * w(n) / W)
-      let share = connections * UInt64(loads.weight(index)) * factor
-      return UInt64(loads.connections(index)) < (share + 100 * weights - 1) / (100 * weights)
+      UInt64(loads.connections(index)) < bound(index, loads)
     }
     if let found {
       return Policy.Choice(index: found.index, reason: found.isFirst ? .hashed : .displaced, mapping: nil)
@@ -25,5 +20,12 @@ public struct BoundedLoadHash: Sendable {
     // Every node with room for this pool is above its share of the whole cluster: the least of them.
     return Policy.Choice(
       index: loads.leastLoaded(of: request.candidates, target: request.target), reason: .displaced, mapping: nil)
+  }
+
+  /// The most connections of a node with one more in the cluster: ceil(factor * (total + 1) * w(n) / W).
+  func bound(_ index: Int, _ loads: borrowing LoadBook) -> UInt64 {
+    let weights = max(1, loads.totalWeight)
+    let share = (loads.total + 1) * UInt64(loads.weight(index)) * factorPercent
+    return (share + 100 * weights - 1) / (100 * weights)
   }
 }

@@ -20,12 +20,15 @@ public struct DispatcherParameters: Sendable {
   public var takeoverSilence: UInt64
   /// Clients and sessions whose back-end is remembered; 16 bytes each, once the first one sticks.
   public var affinityCapacity: Int
+  /// Which decisions a distributor may repeat by itself.
+  public var leases: LeaseTerms
 
   public init(
     policy: Policy = Policy(.replicatedLARD), thresholds: LARDThresholds = LARDThresholds(),
     tableCapacity: Int = 1_000_000, admission: Admission = .thresholds, queueCapacity: Int = 4096,
     queueDeadline: UInt64 = 2_000_000_000, assignmentLifetime: UInt64 = 10_000_000_000,
-    slowStart: UInt64 = 10_000_000_000, takeoverSilence: UInt64 = 1_000_000_000, affinityCapacity: Int = 262_144
+    slowStart: UInt64 = 10_000_000_000, takeoverSilence: UInt64 = 1_000_000_000, affinityCapacity: Int = 262_144,
+    leases: LeaseTerms = .none
   ) {
     self.policy = policy
     self.thresholds = thresholds
@@ -37,6 +40,7 @@ public struct DispatcherParameters: Sendable {
     self.slowStart = slowStart
     self.takeoverSilence = takeoverSilence
     self.affinityCapacity = affinityCapacity
+    self.leases = leases
   }
 
   /// The named policy with the papers' constants and thresholds of its own put in.

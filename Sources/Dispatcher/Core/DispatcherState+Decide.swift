@@ -11,7 +11,7 @@ extension DispatcherState {
   ) {
     counters.requests &+= 1
     // Whoever waits already was served as far as there was room, so this one overtakes only requests of full pools.
-    if let decision = decide(request, now: now) {
+    if let decision = decide(request, from: peer, now: now) {
       actions.append(.answer(peer, decision))
       return
     }
@@ -20,7 +20,7 @@ extension DispatcherState {
 
   /// nil when the cluster, or every node that may take the request, has no room now.
   @inline(__always)
-  private mutating func decide(_ request: DecisionRequest, now: UInt64) -> Decision? {
+  private mutating func decide(_ request: DecisionRequest, from peer: PeerID, now: UInt64) -> Decision? {
     let eligible = eligible(request.route.pool)
     var candidates = eligible
     if let excluded = request.excluded { candidates = candidates.subtracting(BackEndDirectory.set(excluded)) }
@@ -29,26 +29,29 @@ extension DispatcherState {
       return Decision(id: request.id, outcome: .noBackEnd)
     }
     candidates = candidates.subtracting(loads.full)
-    guard !candidates.isEmpty, loads.total < admissionLimit else { return nil }
+    guard !candidates.isEmpty, loads.occupied < admissionLimit else { return nil }
     if let affinity = request.route.affinity {
       let index = decide(request, sticking: affinity, candidates: candidates, eligible: eligible, now: now)
       return Decision(id: request.id, outcome: .assigned(BackEndID(UInt16(truncatingIfNeeded: index))))
     }
-    let index = decideByPolicy(request, candidates: candidates, eligible: eligible, now: now)
-    return Decision(id: request.id, outcome: .assigned(BackEndID(UInt16(truncatingIfNeeded: index))))
+    let choice = decideByPolicy(request, candidates: candidates, eligible: eligible, now: now)
+    var decision = Decision(
+      id: request.id, outcome: .assigned(BackEndID(UInt16(truncatingIfNeeded: choice.index))))
+    if parameters.leases.isOn, request.excluded == nil { decision.lease = lease(choice, to: peer) }
+    return decision
   }
 
   @inline(__always)
   private mutating func decideByPolicy(
     _ request: DecisionRequest, candidates: BackEndSet, eligible: BackEndSet, now: UInt64
-  ) -> Int {
+  ) -> Policy.Choice {
     let key = BackEndDirectory.key(request.target, request.route.pool)
     let (choice, slot, policyRequest) = choose(key, candidates: candidates, eligible: eligible, now: now)
     if policy.usesTargetTable { remember(choice, key, slot) }
     policy.commit(choice, policyRequest, loads)
     loads.assign(choice.index)
     counters.assigned[Int(choice.reason.rawValue)] &+= 1
-    return choice.index
+    return choice
   }
 
   /// A request that sticks. Neither the load nor the target moves it; only a node that cannot take it does, and then the
@@ -65,7 +68,7 @@ extension DispatcherState {
       loads.assign(index)
       counters.assigned[Int(DecisionReason.sticky.rawValue)] &+= 1
     case .rests, .none:
-      index = decideByPolicy(request, candidates: candidates, eligible: eligible, now: now)
+      index = decideByPolicy(request, candidates: candidates, eligible: eligible, now: now).index
       if case .rests = tie { return index }
     }
     let lifetime = TargetTable.Tick.duration(UInt64(affinity.lifetime) * 1_000_000_000)
@@ -146,12 +149,12 @@ extension DispatcherState {
     var passed = 0
     for offset in queue.offsets {
       guard let waiting = queue[offset] else { continue }
-      if let decision = decide(waiting.request, now: now) {
+      if let decision = decide(waiting.request, from: waiting.peer, now: now) {
         actions.append(.answer(waiting.peer, decision))
         queue.remove(at: offset)
       } else {
         passed += 1
-        if loads.total >= admissionLimit || passed > DispatcherState.passOver { break }
+        if loads.occupied >= admissionLimit || passed > DispatcherState.passOver { break }
       }
     }
     queue.compact()

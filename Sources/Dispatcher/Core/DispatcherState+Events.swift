@@ -37,6 +37,7 @@ extension DispatcherState {
     peers[peer] = .backEnd(index)
     lastHeard[index] = now
     let wasUp = loads.state(index) == .up
+    if !keepsLoad { leases.void(index) }
     loads.register(
       index, weight: UInt32(registration.weight), hardMaximum: registration.maximumConnections, keepingLoad: keepsLoad)
     // A node gets nothing before its first report, which says how many connections it has: what was assigned before would
@@ -82,6 +83,7 @@ extension DispatcherState {
     }
     counters.registrations += 1
     peers[peer] = .distributor
+    leases.join(peer)
     registry.changed()
     actions.append(.publishView)
   }
@@ -95,6 +97,8 @@ extension DispatcherState {
     switch peers.removeValue(forKey: peer) {
     case nil: break
     case .distributor:
+      for (index, credits) in leases.leave(peer) { loads.release(index, credits: credits) }
+      serveQueue(now: now, &actions)
       if registry.removeServices(of: peer) {
         registry.changed()
         actions.append(.publishView)
@@ -103,6 +107,7 @@ extension DispatcherState {
       counters.lostBackEnds += 1
       registry.leave(index, now: now)
       slowStart.end(index)
+      leases.void(index)
       loads.lose(index)
       membersChanged(&actions)
       // Those who waited for a node of a pool that has none left learn it now.

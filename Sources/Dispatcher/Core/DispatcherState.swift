@@ -17,6 +17,8 @@ public struct DispatcherState: ~Copyable, Sendable {
     case request(PeerID, DecisionRequest)
     /// A distributor could not use an assignment to this back-end.
     case returned(BackEndID)
+    /// What a distributor did with credits of a lease; comes before `.returned` for connections of that lease.
+    case leaseAccount(PeerID, LeaseAccount)
     case report(PeerID, LoadReport, diskQueue: UInt32 = 0)
     /// `nextDeadline` came.
     case tick
@@ -60,6 +62,7 @@ public struct DispatcherState: ~Copyable, Sendable {
   var peers: [PeerID: PeerRole] = [:]
   var lastHeard: [UInt64]
   var slowStart: SlowStart
+  public internal(set) var leases: LeaseLedger
   /// Members of each pool that any back-end ever was in.
   var pools: [(id: PoolID, members: BackEndSet)] = []
   public internal(set) var affinities: AffinityTable
@@ -75,6 +78,7 @@ public struct DispatcherState: ~Copyable, Sendable {
     lastHeard = Array(repeating: 0, count: BackEndSet.capacity)
     slowStart = SlowStart(duration: parameters.slowStart)
     affinities = AffinityTable(capacity: parameters.affinityCapacity)
+    leases = LeaseLedger()
   }
 
   /// Takes one event; appends what must be done to `actions`.
@@ -84,6 +88,7 @@ public struct DispatcherState: ~Copyable, Sendable {
     switch event {
     case .request(let peer, let request): decideOrQueue(request, from: peer, now: now, &actions)
     case .returned(let id): giveBack(id, now: now, &actions)
+    case .leaseAccount(let peer, let account): take(account, from: peer, now: now, &actions)
     case .report(let peer, let report, let diskQueue): take(report, diskQueue, from: peer, now: now, &actions)
     case .heard(let peer): heard(peer, now: now)
     case .tick: tick(now: now, &actions)

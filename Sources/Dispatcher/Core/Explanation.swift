@@ -12,6 +12,8 @@ public struct Explanation: Hashable, Sendable {
   public var candidates: [Candidate]
   /// Connections on eligible nodes, and the admission limit.
   public var connections: UInt64
+  /// Connections that leases of distributors may still bring to these nodes; they take up room too.
+  public var held: UInt64
   public var admissionLimit: UInt64
 
   public enum Verdict: Hashable, Sendable {
@@ -42,6 +44,7 @@ public struct Explanation: Hashable, Sendable {
     case weightZero = "weight 0"
     case otherPool = "not in the pool"
     case full = "at its maximum of connections"
+    case leased = "at its maximum of connections with those that distributors may still send it"
   }
 }
 
@@ -58,7 +61,7 @@ extension DispatcherState {
     let verdict: Explanation.Verdict
     if eligible.isEmpty {
       verdict = .noBackEnd
-    } else if candidates.isEmpty || loads.total >= admissionLimit {
+    } else if candidates.isEmpty || loads.occupied >= admissionLimit {
       verdict = .waits(position: queue.count)
     } else if case .holds(let index) = tie {
       verdict = .assigned(BackEndID(UInt16(index)), name: registry.members[index].name, .sticky)
@@ -78,12 +81,14 @@ extension DispatcherState {
     }
     return Explanation(
       policy: policy.name, verdict: verdict, replicas: table[key]?.replicas.members ?? [], candidates: nodes,
-      connections: loads.total, admissionLimit: admissionLimit)
+      connections: loads.total, held: loads.held, admissionLimit: admissionLimit)
   }
 
   private func exclusion(_ index: Int, candidates: BackEndSet, eligible: BackEndSet) -> Explanation.Exclusion? {
     if candidates.contains(index) { return nil }
-    if eligible.contains(index) { return .full }
+    if eligible.contains(index) {
+      return loads.connections(index) < loads.hardMaximum(index) ? .leased : .full
+    }
     switch loads.state(index) {
     case .down: return .down
     case .draining: return .draining

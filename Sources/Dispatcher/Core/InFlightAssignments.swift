@@ -9,9 +9,9 @@ struct InFlightAssignments: Sendable {
   private var counts = [UInt32](repeating: 0, count: InFlightAssignments.buckets)
   private var current = 0
 
-  mutating func add() {
-    counts[current] += 1
-    total += 1
+  mutating func add(_ count: UInt32 = 1) {
+    counts[current] += count
+    total += count
   }
 
   /// Takes up to `count` of the oldest away and returns how many there were.

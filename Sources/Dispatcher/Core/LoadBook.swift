@@ -7,6 +7,10 @@ public import ControlProtocol
 /// The load of a node is the number of connections that it reported as open plus the assignments that it has not reported
 /// yet. A report states the true number and thereby repairs whatever was lost or counted twice; assignments that no node
 /// ever reports are forgotten after `assignmentLifetime`. The load of a dead node disappears with it.
+///
+/// Credits of leases are no load, but take up room: below the hard maximum and below the admission limit. A node often
+/// reports a connection that a lease let through before the distributor tells of it; then no assignment is open, and the
+/// report settles a credit in advance (`Node.early`), so that neither order of the two counts a connection twice or never.
 public struct LoadBook: Sendable {
   /// One back-end.
   struct Node: Sendable {
@@ -15,6 +19,10 @@ public struct LoadBook: Sendable {
     /// False until the first report of a control connection, which says nothing about what was accepted since.
     var hasReported = false
     var inFlight = InFlightAssignments()
+    /// Credits of leases that are granted and neither told as used nor returned.
+    var reserved: UInt32 = 0
+    /// Of these, how many must have been used, because the node reported connections that nobody had assigned.
+    var early: UInt32 = 0
     /// Fractions of a connection, in 1/65536, for batches served on behalf of another node.
     var charge: UInt32 = 0
     var weight: UInt32 = 100
@@ -26,6 +34,14 @@ public struct LoadBook: Sendable {
     var state: BackEndState = .down
 
     var connections: UInt32 { reported.addingReportingOverflow(inFlight.total).partialValue }
+    /// Connections that leases may still bring.
+    var held: UInt32 { reserved - early }
+
+    /// The node has accepted connections, or got them back: assignments first, then credits that were used untold.
+    mutating func settle(_ count: UInt32) {
+      let rest = count - inFlight.remove(count)
+      early += min(rest, held)
+    }
   }
 
   private(set) var nodes: [Node]
@@ -38,6 +54,8 @@ public struct LoadBook: Sendable {
   public private(set) var full = BackEndSet()
   /// Connections on all eligible nodes.
   public private(set) var total: UInt64 = 0
+  /// Connections that leases may still bring to eligible nodes.
+  public private(set) var held: UInt64 = 0
   /// Sum of the weights of all eligible nodes.
   public private(set) var totalWeight: UInt64 = 0
   public private(set) var maximumWeight: UInt32 = 0
@@ -66,6 +84,11 @@ public struct LoadBook: Sendable {
   public func state(_ index: Int) -> BackEndState { nodes[index].state }
   public func diskQueue(_ index: Int) -> UInt32 { nodes[index].diskQueue }
   public func inFlight(_ index: Int) -> UInt32 { nodes[index].inFlight.total }
+  /// Connections that leases may still bring to the node.
+  public func held(_ index: Int) -> UInt32 { nodes[index].held }
+  /// Connections of all eligible nodes and those that leases may still bring: what the admission limit limits.
+  @inline(__always)
+  public var occupied: UInt64 { total &+ held }
 
   // MARK: Events
 
@@ -78,8 +101,13 @@ public struct LoadBook: Sendable {
 
   /// A distributor could not use an assignment; false when none was open (reported or forgotten meanwhile).
   mutating func giveBack(_ index: Int) -> Bool {
-    guard nodes[index].inFlight.removeYoungest() else { return false }
-    if eligible.contains(index) { total &-= 1 }
+    if nodes[index].inFlight.removeYoungest() {
+      if eligible.contains(index) { total &-= 1 }
+    } else {
+      // Open all the same, where the credit that it used was settled for another connection.
+      guard nodes[index].held > 0 else { return false }
+      change(index) { $0.early += 1 }
+    }
     refresh(index)
     return true
   }
@@ -90,7 +118,7 @@ public struct LoadBook: Sendable {
       if node.hasReported {
         // What is open now and was not before, plus what ended, must have been accepted in between.
         let accepted = Int64(active) + Int64(ended) - Int64(node.reported)
-        if accepted > 0 { _ = node.inFlight.remove(UInt32(clamping: accepted)) }
+        if accepted > 0 { node.settle(UInt32(clamping: accepted)) }
       }
       node.hasReported = true
       node.reported = active
@@ -109,6 +137,33 @@ public struct LoadBook: Sendable {
     refresh(index)
   }
 
+  // MARK: Leases
+
+  /// Reserves room for credits of a lease.
+  mutating func reserve(_ index: Int, credits: UInt32) { change(index) { $0.reserved += credits } }
+
+  /// Credits became connections; those that the node has reported already are not counted again.
+  ///
+  /// - Precondition: so many are reserved.
+  mutating func use(_ index: Int, credits: UInt32) {
+    change(index) { node in
+      let known = min(node.early, credits)
+      node.early -= known
+      node.reserved -= credits
+      node.inFlight.add(credits - known)
+    }
+  }
+
+  /// Credits that will not be used.
+  ///
+  /// - Precondition: so many are reserved.
+  mutating func release(_ index: Int, credits: UInt32) {
+    change(index) { node in
+      node.reserved -= credits
+      node.early = min(node.early, node.reserved)
+    }
+  }
+
   // MARK: Membership
 
   /// A node (again) connects; its load is unknown until it reports.
@@ -117,6 +172,8 @@ public struct LoadBook: Sendable {
       if !keepingLoad {
         node.reported = 0
         node.inFlight.clear()
+        node.reserved = 0
+        node.early = 0
         node.charge = 0
       }
       node.hasReported = false
@@ -164,12 +221,16 @@ public struct LoadBook: Sendable {
   }
 
   private mutating func change(_ index: Int, _ body: (inout Node) -> Void) {
-    if eligible.contains(index) { total -= UInt64(nodes[index].connections) }
+    if eligible.contains(index) {
+      total -= UInt64(nodes[index].connections)
+      held -= UInt64(nodes[index].held)
+    }
     body(&nodes[index])
     let node = nodes[index]
     if node.state == .up, node.weight > 0 {
       eligible.insert(index)
       total += UInt64(node.connections)
+      held += UInt64(node.held)
     } else {
       eligible.remove(index)
     }
@@ -194,6 +255,10 @@ public struct LoadBook: Sendable {
     let connections = nodes[index].connections
     relative[index] = RelativeLoad(
       connections: connections, charge: nodes[index].charge, inverseWeight: inverseWeight[index])
-    if connections >= nodes[index].hardMaximum { full.insert(index) } else { full.remove(index) }
+    if UInt64(connections) + UInt64(nodes[index].held) >= UInt64(nodes[index].hardMaximum) {
+      full.insert(index)
+    } else {
+      full.remove(index)
+    }
   }
 }

@@ -95,9 +95,9 @@ public struct TargetTable: Sendable {
     return slot.isFound ? mapping(at: slot) : nil
   }
 
-  /// Counts a use of a found slot.
+  /// Counts uses of a found slot.
   @inline(__always)
-  mutating func touch(_ slot: Slot) { entries[slot.index].uses &+= 1 }
+  mutating func touch(_ slot: Slot, times: UInt32 = 1) { entries[slot.index].uses &+= times }
 
   /// Changes a found slot.
   ///

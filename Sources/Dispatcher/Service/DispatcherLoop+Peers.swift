@@ -42,6 +42,9 @@ extension DispatcherLoop {
     case (.distributor, .assignmentsReturned(let backEnds)):
       for backEnd in backEnds { state.handle(.returned(backEnd), now: now, &actions) }
       perform(now: now)
+    case (.distributor, .leaseAccounts(let accounts)):
+      for account in accounts { state.handle(.leaseAccount(peer.id, account), now: now, &actions) }
+      perform(now: now)
     case (.distributor, .registerDistributor(let registration)):
       handle(.registerDistributor(peer.id, registration), now: now)
     case (.backEnd, .loadReport(let report)): handle(.report(peer.id, report), now: now)

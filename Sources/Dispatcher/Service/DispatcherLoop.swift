@@ -202,6 +202,7 @@ struct DispatcherLoop: ~Copyable {
       return DispatcherSnapshot.BackEnd(
         id: description.id, name: description.name, state: description.state,
         connections: state.loads.connections(index), inFlight: state.loads.inFlight(index),
+        held: state.loads.held(index),
         weight: state.loads.weight(index), relativeLoad: state.loads.relativeLoad(index).connections,
         hardMaximum: state.loads.hardMaximum(index), pools: description.registration.pools)
     }
@@ -216,6 +217,7 @@ struct DispatcherLoop: ~Copyable {
     snapshot.connections = state.loads.total
     snapshot.admissionLimit = state.admissionLimit
     snapshot.forgottenAssignments = state.loads.forgotten
+    snapshot.leases = state.leases
     snapshot.epoch = state.registry.epoch
     snapshot.peers = peers.count
     shared.published.publish(snapshot)

@@ -7,10 +7,11 @@ internal import Telemetry
 /// A snapshot as metric families.
 ///
 /// `handoff_dispatcher_requests_total` = sum of `handoff_dispatcher_decisions_total` over all outcomes
-/// + `handoff_dispatcher_queued_requests`.
+/// + `handoff_dispatcher_queued_requests`; `handoff_dispatcher_lease_credits_granted_total` = sum of
+/// `handoff_dispatcher_lease_credits_total` over all outcomes + `handoff_dispatcher_lease_credits`.
 enum DispatcherMetrics {
   static func families(_ snapshot: DispatcherSnapshot) -> [MetricFamily] {
-    decisions(snapshot) + loads(snapshot) + cluster(snapshot) + peers(snapshot)
+    decisions(snapshot) + leases(snapshot.leases) + loads(snapshot) + cluster(snapshot) + peers(snapshot)
   }
 
   private static func counter(_ name: String, _ help: String, _ value: UInt64) -> MetricFamily {
@@ -50,6 +51,26 @@ enum DispatcherMetrics {
     ]
   }
 
+  private static func leases(_ ledger: LeaseLedger) -> [MetricFamily] {
+    func sample(_ outcome: String, _ value: UInt64) -> MetricFamily.Sample {
+      .init(labels: [.init("outcome", outcome)], value: Double(value))
+    }
+    return [
+      counter("leases_total", "Decisions that distributors may repeat without asking.", ledger.leases),
+      counter("lease_credits_granted_total", "Repetitions that leases allowed.", ledger.granted),
+      MetricFamily(
+        "handoff_dispatcher_lease_credits_total", help: "Repetitions that leases allowed, by what became of them.",
+        kind: .counter,
+        samples: [
+          sample("used", ledger.used), sample("returned", ledger.returned), sample("lost", ledger.lost),
+        ]),
+      counter(
+        "lease_credits_unknown_total", "Repetitions that distributors told of and that no lease allows any more.",
+        ledger.unknown),
+      gauge("lease_credits", "Repetitions that distributors have and have not told of.", ledger.outstanding),
+    ]
+  }
+
   private static func loads(_ snapshot: DispatcherSnapshot) -> [MetricFamily] {
     func family(_ name: String, _ help: String, _ value: (DispatcherSnapshot.BackEnd) -> UInt32) -> MetricFamily {
       MetricFamily(
@@ -66,6 +87,7 @@ enum DispatcherMetrics {
     return [
       family("back_end_connections", "Connections of the back-end: open and on their way.") { $0.connections },
       family("back_end_in_flight", "Assignments that the back-end has not reported yet.") { $0.inFlight },
+      family("back_end_held", "Connections that leases may still bring to the back-end.") { $0.held },
       family("back_end_weight", "Capacity of the back-end; 100 is an average node.") { $0.weight },
       MetricFamily(
         "handoff_dispatcher_back_end_state", help: "1 for the state that the back-end is in.", kind: .gauge,

@@ -2,6 +2,7 @@
 
 internal import ControlProtocol
 internal import DispatcherCore
+internal import Glibc
 internal import LinuxKernel
 public import Logging
 public import Rules
@@ -38,12 +39,17 @@ public enum DispatcherService {
     do {
       return try DispatcherLoop(configuration, shared, logger)
     } catch {
-      throw StartupFailure(
-        "The dispatcher cannot listen at \(configuration.listen): \(error)",
-        remedy: error.call == "bind"
-          ? "Stop the process that uses the port, or choose another one on every node"
-          : "Check that the address belongs to this node and that the descriptor limit is not reached")
+      throw explain(error, configuration.listen)
     }
+  }
+
+  static func explain(_ error: SystemError, _ endpoint: Endpoint) -> StartupFailure {
+    StartupFailure(
+      "The dispatcher cannot listen at \(endpoint): \(error)",
+      remedy: error.errno == EADDRINUSE
+        ? "Stop the process that uses the port, or choose another one on every node"
+        : "Check that the address belongs to this node, that the port is allowed, and that the descriptor limit is not "
+          + "reached")
   }
 }
 

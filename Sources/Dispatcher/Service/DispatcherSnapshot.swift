@@ -19,6 +19,7 @@ public struct DispatcherSnapshot: Sendable {
   public var connections: UInt64 = 0
   public var admissionLimit: UInt64 = 0
   public var forgottenAssignments: UInt64 = 0
+  public var leases = LeaseLedger()
   public var epoch: UInt64 = 0
   public var peers = 0
   /// Loop turns, and those that were reached without sleeping.
@@ -37,6 +38,8 @@ public struct DispatcherSnapshot: Sendable {
     public var connections: UInt32
     /// Of these, assigned and not yet reported by the node.
     public var inFlight: UInt32
+    /// Connections that leases may still bring.
+    public var held: UInt32
     public var weight: UInt32
     /// Connections per weight, in connections of an average node.
     public var relativeLoad: Double

@@ -10,6 +10,8 @@ struct BackEndLink {
   private(set) var description: BackEndDescription
   private var pools: [PoolID]
   var dialer: Dialer
+  /// When the control connection wants to be looked at, but for bytes that are to be written.
+  var turnAt: UInt64 = 0
   /// How clients' packets get there; nil while no way is known.
   var reach: FlowEntry.Action?
   /// Handoffs that this worker gave to it and that have not ended.

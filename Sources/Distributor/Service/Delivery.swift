@@ -16,19 +16,22 @@ struct Delivery: ~Copyable {
   /// The packets are as the kernel holds them inside, not as a wire carries them.
   private let splits: Bool
   private var splitter = PacketSplitter()
-  private var packet: [UInt8] = Array(repeating: 0, count: HandoffPacket.limit)
+  /// Of this node's datagrams.
+  private let source: IPAddress
+  private var packet: [UInt8] = Array(repeating: 0, count: 48 + HandoffPacket.limit)
 
   /// Of the clients' network; a client's segments are no longer, since that is what its SYN was answered with.
   private static let limit = 1500
 
   init(
     sender: consuming RawPacketSender, packetSocket: consuming PacketSocket, tunnelSocket: consuming DatagramSocket,
-    tunnels: TunnelTable, splits: Bool
+    tunnels: TunnelTable, source: IPAddress, splits: Bool
   ) {
     self.sender = sender
     self.packetSocket = packetSocket
     self.tunnelSocket = tunnelSocket
     self.tunnels = tunnels
+    self.source = source
     self.splits = splits
   }
 
@@ -48,12 +51,31 @@ struct Delivery: ~Copyable {
 
   /// Sends a handoff as one packet. False when the kernel did not take it.
   mutating func send(
-    _ handoff: HandoffPacket, _ request: Span<UInt8>, _ offer: PacketHandoffOffer, to node: IPAddress
+    _ handoff: HandoffPacket, _ request: Span<UInt8>, _ offer: PacketHandoffOffer, to node: IPAddress,
+    by reach: FlowEntry.Action
   ) -> Bool {
-    var bytes = packet.mutableSpan
-    let count = handoff.emit(request: request, key: offer.key, into: &bytes)
+    let headers = DatagramHeaders.length(isIPv4: node.isIPv4)
+    let from = Endpoint(source, offer.port)
+    let destination = Endpoint(node, offer.port)
+    let total = packet.count
+    let count: Int
+    do {
+      var all = packet.mutableSpan
+      var payload = all._mutatingExtracting(headers..<total)
+      count = handoff.emit(request: request, key: offer.key, into: &payload)
+    }
+    // A neighbour is reached by the same frames as with its flows' packets, which spares the kernel's way through routes
+    // and filters for each.
+    if case .forward(let mac) = reach {
+      do {
+        var all = packet.mutableSpan
+        DatagramHeaders.emit(from: from, to: destination, payload: count, into: &all)
+      }
+      let whole = packet
+      return (try? packetSocket.send(whole.span.extracting(0..<headers + count), to: mac)) == .sent
+    }
     let whole = packet
-    return (try? tunnelSocket.send(whole.span.extracting(0..<count), to: Endpoint(node, offer.port))) ?? false
+    return (try? tunnelSocket.send(whole.span.extracting(headers..<headers + count), to: destination)) ?? false
   }
 
   private func limit(of reach: FlowEntry.Action) -> Int {

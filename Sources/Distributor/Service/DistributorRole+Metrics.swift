@@ -52,6 +52,13 @@ extension DistributorRole {
       family("queue_errors_total", "Failed reads of the packet queue", workers) { $0.queueErrors },
       family("decisions_total", "Decisions wanted", workers) { $0.decisionsWanted },
       family("local_decisions_total", "Decisions taken without the dispatcher", workers) { $0.decisionsLocal },
+      family("leased_decisions_total", "Decisions taken without asking, under a lease of the dispatcher", workers) {
+        $0.decisionsLeased
+      },
+      family("lease_credits", "Requests that may go to back-ends without asking", workers) { $0.leaseCredits },
+      family("leases_given_up_total", "Targets with a lease given up for others before their time", workers) {
+        $0.leasesEvicted
+      },
       family("flow_table_full_total", "Handoffs refused because the flow table was full", workers) {
         $0.flowTableFull
       },

@@ -30,9 +30,7 @@ public enum DistributorService {
     let plan = HandshakePlan(
       answersInKernel: intake.answersInKernel, usesRings: intake.usesRings, workers: configuration.workers,
       responder: limits)
-    let rules = PacketFilterRules(
-      interface: configuration.interface, services: configuration.services, firstQueue: configuration.firstQueue,
-      queues: UInt16(configuration.workers), localMark: configuration.localMark)
+    let rules = packetFilterRules(configuration)
     do throws(SystemError) {
       let reach = ReachFinder(
         mode: configuration.tunnel, internalAddress: configuration.internalAddress, interface: interface,
@@ -59,6 +57,12 @@ public enum DistributorService {
     }
   }
 
+  static func packetFilterRules(_ configuration: DistributorConfiguration) -> PacketFilterRules {
+    PacketFilterRules(
+      interface: configuration.interface, services: configuration.services, firstQueue: configuration.firstQueue,
+      queues: UInt16(configuration.workers), localMark: configuration.localMark)
+  }
+
   /// The secrets that a predecessor left, so that handshakes under way go on, or new ones.
   private static func drawKeys(_ handshake: HandshakeTable) -> HandshakeKeys {
     var random = SystemRandomNumberGenerator()
@@ -74,7 +78,7 @@ public enum DistributorService {
   }
 
   /// Returns the index of the interface on which clients' packets arrive.
-  private static func validate(_ configuration: DistributorConfiguration) throws(StartupFailure) -> UInt32 {
+  static func validate(_ configuration: DistributorConfiguration) throws(StartupFailure) -> UInt32 {
     if !(1...HandshakeTable.maximumWorkers).contains(configuration.workers) {
       throw StartupFailure(
         "The distributor cannot have \(configuration.workers) workers",
@@ -115,9 +119,12 @@ public enum DistributorService {
     return index
   }
 
+  /// Held by the distributor of a network namespace.
+  static let lockName = "handoff-distributor"
+
   private static func takeLock() throws(StartupFailure) -> AbstractLock {
     do {
-      return try AbstractLock("handoff-distributor")
+      return try AbstractLock(lockName)
     } catch {
       throw StartupFailure(
         "Another distributor runs in this network namespace (\(error))",
@@ -125,7 +132,7 @@ public enum DistributorService {
     }
   }
 
-  private static func attachPlane(
+  static func attachPlane(
     _ configuration: DistributorConfiguration, logger: Logger
   ) throws(StartupFailure) -> ForwardingPlane {
     do throws(ForwardingPlaneError) {

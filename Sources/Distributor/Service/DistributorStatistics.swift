@@ -17,6 +17,10 @@ struct DistributorStatistics: Sendable {
   var queueErrors: UInt64 = 0
   var decisionsWanted: UInt64 = 0
   var decisionsLocal: UInt64 = 0
+  /// Taken without asking, under a lease.
+  var decisionsLeased: UInt64 = 0
+  var leaseCredits: UInt64 = 0
+  var leasesEvicted: UInt64 = 0
   var flowTableFull: UInt64 = 0
   /// Flows that ended because their back-end was lost.
   var flowsLost: UInt64 = 0
@@ -38,6 +42,8 @@ extension DistributorWorker {
     statistics.responder = core.responder.counters
     statistics.openConnections = core.responder.openConnections
     statistics.liveFlows = flows.active
+    statistics.leaseCredits = leases.credits
+    statistics.leasesEvicted = leases.evictions
     shared.statistics[index].publish(statistics)
     // The wall clock may have been set; the responder only needs seconds.
     core.responder.setClock(secondsSince1970: UInt64(max(0, WallClock.microseconds() / 1_000_000)), now: core.now)

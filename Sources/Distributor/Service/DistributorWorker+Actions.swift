@@ -57,8 +57,9 @@ extension DistributorWorker {
     Int(backEnd) < backEnds.count ? backEnds[Int(backEnd)] : nil
   }
 
-  /// Asks the dispatcher, or decides here while it cannot be asked.
+  /// Repeats a decision under a lease, or asks the dispatcher, or decides here while it cannot be asked.
   mutating func wantDecision(_ request: DecisionRequest) {
+    if decidedByLease(request) { return }
     if dispatcher.connection != nil {
       decisions.add(request)
     } else {
@@ -119,12 +120,20 @@ extension DistributorWorker {
   private mutating func sendPacket(
     _ id: HandoffID, _ link: BackEndLink, _ snapshot: TCPSnapshot, _ request: Range<Int>
   ) -> Bool {
-    guard let offer = link.packetOffer(isIPv4: snapshot.flow.client.address.isIPv4, now: core.now) else { return false }
+    guard let reach = link.reach,
+      let offer = link.packetOffer(isIPv4: snapshot.flow.client.address.isIPv4, now: core.now)
+    else { return false }
+    // Through `lo` the kernel keeps the datagram's route, which is of its family.
+    if case .deliverLocally = reach,
+      link.description.registration.address.isIPv4 != snapshot.flow.client.address.isIPv4
+    {
+      return false
+    }
     let packet = HandoffPacket(origin: origin, id: id, loop: offer.loop, snapshot: snapshot)
     guard packet.length(requestBytes: request.count) <= HandoffPacket.limit else { return false }
     let bytes = core.actions.bytes
     return delivery.send(
-      packet, bytes.span.extracting(request), offer, to: link.description.registration.address)
+      packet, bytes.span.extracting(request), offer, to: link.description.registration.address, by: reach)
   }
 
   /// Takes a flow back out of the kernel's table, since nobody has said that its back-end has it.

@@ -21,6 +21,8 @@ extension DistributorWorker {
     guard number < backEnds.count, let link = backEnds[number] else { return }
     var events: [Dialer.Event] = []
     link.dialer.ready(now: core.now) { events.append($0) }
+    // Bytes may wait, or the next attempt to connect.
+    backEnds[number]?.turnAt = 0
     for event in events { handleBackEnd(UInt16(number), event) }
     perform()
     // Packets of connections that were just established may wait in the queue, while the kernel already forwards the ones
@@ -31,7 +33,10 @@ extension DistributorWorker {
   /// Sends what the turn queued and keeps every control connection alive.
   mutating func turnLinks() {
     if let connection = dispatcher.connection {
-      if let batch = decisions.nextBatch() { connection.send(.decisionRequests(batch)) }
+      let batch = decisions.nextBatch()
+      // Before assignments are returned that a lease made.
+      tellLeases(to: connection, alongside: batch != nil || !returned.isEmpty)
+      if let batch { connection.send(.decisionRequests(batch)) }
       if !returned.isEmpty {
         connection.send(.assignmentsReturned(returned))
         returned.removeAll(keepingCapacity: true)
@@ -46,17 +51,32 @@ extension DistributorWorker {
     // What an event queued is written in the next turn, which must not wait.
     if !events.isEmpty { deadline = core.now }
     for number in backEnds.indices {
+      guard let turnAt = backEnds[number]?.turnAt else { continue }
+      // Most turns have nothing to do with most back-ends.
+      if core.now < turnAt, backEnds[number]?.dialer.wantsWrite != true {
+        deadline = min(deadline, turnAt)
+        continue
+      }
       guard let link = backEnds[number] else { continue }
       events.removeAll()
-      deadline = min(deadline, link.dialer.turn(epoll, now: core.now) { events.append($0) })
+      let next = link.dialer.turn(epoll, now: core.now) { events.append($0) }
+      deadline = min(deadline, next)
+      backEnds[number]?.turnAt = next
       for event in events { handleBackEnd(UInt16(number), event) }
-      if !events.isEmpty { deadline = core.now }
+      if !events.isEmpty {
+        deadline = core.now
+        backEnds[number]?.turnAt = core.now
+      }
       if let lostAt = link.lostAt, core.now >= lostAt + DistributorWorker.backEndGrace {
         forgetFlows(of: UInt16(number))
       }
     }
-    linkDeadline = deadline
-    shared.setReady(worker: index, dispatcher: dispatcher.connection != nil)
+    linkDeadline = min(deadline, leases.nextDeadline ?? .max)
+    let isConnected = dispatcher.connection != nil
+    if isConnected != wasConnected {
+      wasConnected = isConnected
+      shared.setReady(worker: index, dispatcher: isConnected)
+    }
   }
 
   private mutating func handleDispatcher(_ event: Dialer.Event) {
@@ -65,7 +85,10 @@ extension DistributorWorker {
       logger.info("dispatcher connected", metadata: ["dispatcher": "\(peer.name)", "worker": "\(index)"])
       connection.send(.registerDistributor(DistributorRegistration(services: configuration.services)))
     case .message(.decisions(let answers)):
-      for answer in answers { decided(answer, wanted: decisions.asked[answer.id]) }
+      for answer in answers {
+        takeLease(answer, wanted: decisions.asked[answer.id])
+        decided(answer, wanted: decisions.asked[answer.id])
+      }
       decisions.answered(answers)
     case .message(.clusterView(let view)): apply(view)
     case .message(.rules(let rules)): core.responder.setRules(rules)
@@ -77,6 +100,7 @@ extension DistributorWorker {
           "dispatcher lost; deciding locally by bounded-load hashing until it is back",
           metadata: ["error": "\(error)", "worker": "\(index)"])
       }
+      leases.forget()
       for request in decisions.takeAll() { decideLocally(request) }
     }
   }
@@ -96,6 +120,7 @@ extension DistributorWorker {
 
   /// Takes over a membership: links to new back-ends, new links where an address or a process changed.
   private mutating func apply(_ view: ClusterView) {
+    if view.backEnds != self.view.backEnds { leases.dropAll(now: core.now) }
     self.view = view
     for description in view.backEnds {
       let number = Int(description.id.rawValue)
@@ -157,6 +182,7 @@ extension DistributorWorker {
       core.responder.handoffWanted(id, by: number, now: core.now, into: &core.actions)
     case .message(.handoffRefused(let id, let reason)):
       unload(number, 1)
+      if reason != .tupleInUse { leases.drop(backEnd: number, now: core.now) }
       core.responder.handoffRefused(id, reason, now: core.now, into: &core.actions)
     case .message(.handoffsEnded(let ids)):
       for id in ids {
@@ -172,6 +198,7 @@ extension DistributorWorker {
     case .lost(let error, let wasEstablished):
       guard wasEstablished else { return }
       logger.warning("back-end lost", metadata: ["back-end": "\(number)", "error": "\(error)"])
+      leases.drop(backEnd: number, now: core.now)
       core.responder.backEndLost(number, isSilent: error.isSilence, now: core.now, into: &core.actions)
       backEnds[Int(number)]?.lostAt = core.now
       backEnds[Int(number)]?.offer = nil

@@ -27,6 +27,8 @@ struct DistributorWorker: ~Copyable {
   let origin: UInt64
   let dispatcher: Dialer
   var decisions = DecisionQueue()
+  var leases = LeaseTable()
+  var leaseAccounts: [LeaseTable.Account] = []
   var view = ClusterView(epoch: 0, backEnds: [], services: [])
   /// By `BackEndID.rawValue`; nil for numbers that the dispatcher has not given.
   var backEnds: [BackEndLink?] = []
@@ -65,7 +67,7 @@ struct DistributorWorker: ~Copyable {
     self.source = source
     delivery = Delivery(
       sender: sender, packetSocket: packetSocket, tunnelSocket: tunnelSocket, tunnels: shared.reach.tunnels,
-      splits: checksums == .rightOrOpen)
+      source: configuration.internalAddress, splits: checksums == .rightOrOpen)
     var limits = ResponderConfiguration(targetKey: TargetHash.key)
     limits.receiveLimit = DistributorConfiguration.receiveLimit
     limits.headTimeout = configuration.headTimeout
@@ -161,6 +163,9 @@ struct DistributorWorker: ~Copyable {
 
   /// When to tell the kernel again that this worker lives.
   var aliveAt: UInt64 = 0
+
+  /// What the others were last told of the dispatcher's connection.
+  var wasConnected = false
 
   /// The earliest time at which a control connection wants to be looked at; set by `turnLinks`.
   var linkDeadline: UInt64 = 0

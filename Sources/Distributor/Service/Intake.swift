@@ -24,7 +24,7 @@ struct Intake: ~Copyable {
       do throws(ForwardingPlaneError) {
         var rings: [Handover<PacketSource>] = []
         for worker in 0..<configuration.workers {
-          rings.append(Handover(PacketSource(try handshake.openRing(worker: worker, size: ringSize))))
+          rings.append(try openRing(worker: worker, handshake))
         }
         return Intake(answersInKernel: answersInKernel, usesRings: true, sources: rings)
       } catch {
@@ -43,10 +43,16 @@ struct Intake: ~Copyable {
     return Intake(answersInKernel: answersInKernel, usesRings: false, sources: queues)
   }
 
+  static func openRing(
+    worker: Int, _ handshake: HandshakeTable
+  ) throws(ForwardingPlaneError) -> Handover<PacketSource> {
+    Handover(PacketSource(try handshake.openRing(worker: worker, size: ringSize)))
+  }
+
   /// Bytes of a worker's ring: 16,000 requests of up to 496 bytes, or 127 joined segments of 64 KB.
   static let ringSize = 8 << 20
 
-  private static func openQueue(_ number: UInt16) throws(StartupFailure) -> Handover<PacketSource> {
+  static func openQueue(_ number: UInt16) throws(StartupFailure) -> Handover<PacketSource> {
     do {
       return Handover(PacketSource(try NetfilterQueue(number: number, maximumLength: 16_384)))
     } catch  where error.errno == EBUSY {

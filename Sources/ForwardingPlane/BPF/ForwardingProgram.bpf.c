@@ -91,7 +91,8 @@ static __always_inline int on_syn(
     outcome = read_syn(skb, packet, &syn);
     if (outcome == HANDOFF_SYN_MALFORMED) return finish(outcome, DROP);
   }
-  if (entry && !(entry->flags & HANDOFF_ENDED) && key) {
+  // A client that has closed or reset may use the port again before its back-end has told of the end.
+  if (entry && !(entry->flags & (HANDOFF_ENDED | HANDOFF_CLIENT_FIN | HANDOFF_CLIENT_RST)) && key) {
     // An undecided checksum can be made on purpose: it must not be a way around the challenge.
     if (outcome != GO_ON) return finish(HANDOFF_SYN_MALFORMED, DROP);
     return challenge(skb, packet, &syn, key, now);

@@ -211,9 +211,13 @@ static __always_inline void tell(__u32 loop, const struct serve_event *event, __
 
 // Wakes the loop only when it does not look by itself.
 static __always_inline void tell_or_wait(__u32 loop, const struct serve_event *event) {
-  const struct serve_attention *attention = bpf_map_lookup_elem(&serve_watching, &loop);
-  bool looks = attention && bpf_ktime_get_ns() < *(const volatile __u64 *)&attention->watching;
-  tell(loop, event, looks ? BPF_RB_NO_WAKEUP : 0);
+  struct serve_attention *attention = bpf_map_lookup_elem(&serve_watching, &loop);
+  if (!attention || bpf_ktime_get_ns() >= *(const volatile __u64 *)&attention->watching) {
+    tell(loop, event, 0);
+    return;
+  }
+  __u64 told = __sync_fetch_and_add(&attention->told, 1);
+  tell(loop, event, told == SERVE_TOLD_TOGETHER - 1 ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP);
 }
 
 static __always_inline int refuse(struct serve_pending *pending, enum serve_result result, enum serve_outcome outcome) {

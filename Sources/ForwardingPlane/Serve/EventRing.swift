@@ -75,19 +75,20 @@ public final class EventRing {
     unsafe munmap(watching, page)
   }
 
-  /// Spares the kernel waking this loop for ends until `time`: the loop looks by itself soon after. An end that comes at
-  /// that very moment may wait for the loop's next turn.
-  public func promiseToLook(until time: UInt64) {
-    // SAFETY: the map has a record for each loop, and the mapping lives as long as this object.
-    unsafe event_ring_watch(watching + MemoryLayout<serve_attention>.stride * loop, time)
-  }
+  /// Spares the kernel waking this loop until `time`, but for several events together: the loop looks by itself soon after.
+  /// An event that comes at that very moment may wait for the loop's next turn.
+  public func promiseToLook(until time: UInt64) { set(\.watching, time) }
 
   /// Lets the kernel take handoffs by packet for this loop until `time`.
-  public func promiseToLive(until time: UInt64) {
-    let place =
-      MemoryLayout<serve_attention>.stride * loop + (MemoryLayout<serve_attention>.offset(of: \.alive) ?? 0)
-    // SAFETY: as above.
-    unsafe event_ring_watch(watching + place, time)
+  public func promiseToLive(until time: UInt64) { set(\.alive, time) }
+
+  /// The kernel counts from here how many events are told; to be called before they are read.
+  public func beginLook() { set(\.told, 0) }
+
+  private func set(_ field: PartialKeyPath<serve_attention>, _ value: UInt64) {
+    let offset = MemoryLayout<serve_attention>.offset(of: field) ?? 0
+    // SAFETY: the map has a record for each loop, and the mapping lives as long as this object.
+    unsafe event_ring_watch(watching + MemoryLayout<serve_attention>.stride * loop + offset, value)
   }
 
   /// For epoll: readable when an end was told since all was read.

@@ -63,11 +63,7 @@ extension LoadedServeObject {
   private static func explain(_ failure: BPFLoadFailure) -> ServePlaneError {
     let error = failure.error
     if failure.isNotPermitted { return .notPermitted(error.call) }
-    if !SystemFile.isReadable("/sys/kernel/btf/vmlinux") {
-      return ServePlaneError(
-        "the kernel has no type information (/sys/kernel/btf/vmlinux)",
-        remedy: "Use a kernel with CONFIG_DEBUG_INFO_BTF")
-    }
+    if let obstacle = ServePlane.typesObstacle() { return obstacle }
     // libbpf does not find a kernel function before the verifier sees anything.
     if failure.said.isEmpty && (error.errno == ESRCH || error.errno == ENOENT || error.errno == EINVAL) {
       return ServePlaneError(
@@ -77,5 +73,14 @@ extension LoadedServeObject {
     return ServePlaneError(
       "the kernel does not take the serving program: \(error)",
       remedy: "Use Linux 6.9 or later with CONFIG_SYN_COOKIES and CONFIG_BPF_EVENTS. What it said:\n\(failure.said)")
+  }
+}
+
+extension ServePlane {
+  /// Why the kernel's functions cannot be found, nil when they can.
+  public static func typesObstacle() -> ServePlaneError? {
+    if SystemFile.isReadable("/sys/kernel/btf/vmlinux") { return nil }
+    return ServePlaneError(
+      "the kernel has no type information (/sys/kernel/btf/vmlinux)", remedy: "Use a kernel with CONFIG_DEBUG_INFO_BTF")
   }
 }

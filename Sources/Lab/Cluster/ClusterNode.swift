@@ -25,7 +25,7 @@ public struct ClusterNode: Sendable {
     _ program: String, _ cluster: ClusterPlan, dispatcher: LabAddresses.Pair
   ) -> [String]? {
     var roles: [String] = []
-    if plan.isDispatcher { roles += ["-D", "--policy", cluster.policy] }
+    if plan.isDispatcher { roles += ["-D", "--policy", cluster.policy] + cluster.dispatcherOptions }
     if plan.isDistributor, let service {
       roles += ["-FE", "-fp", "\(cluster.frontPort)", "--serve", "\(service.ipv4)", "--serve", "\(service.ipv6)"]
       roles += cluster.distributorOptions

@@ -48,6 +48,8 @@ public struct ClusterPlan: Sendable {
   /// Where the web servers listen.
   public var serverPort: UInt16 = 8080
   public var policy = "lard"
+  /// Options for the cluster_startup of the dispatcher.
+  public var dispatcherOptions: [String] = []
   /// How server nodes serve: auto, direct or repair.
   public var serve = "auto"
   /// Options for every cluster_startup, after those that the lab gives.

@@ -20,6 +20,11 @@ public struct DemonstrationResult: Sendable {
     Int(metrics["handoff_distributor_handoffs_total", ["outcome": "accepted"]])
   }
 
+  /// Of all decisions, those that distributors took without asking.
+  public var leasedShare: Double {
+    metrics["handoff_distributor_leased_decisions_total"] / max(1, metrics["handoff_distributor_decisions_total"])
+  }
+
   public var frontResponseBytes: Int { responses.enteringBytes + responses.leavingBytes }
 
   /// Everything that does not hold; empty when all does.
@@ -52,7 +57,10 @@ public struct DemonstrationResult: Sendable {
       ("failures", "\(report.failed)"),
       ("bytes", "\(report.bytes), every one checked"),
     ]
-    if plan.front == .handoff { rows.append(("handoffs", "\(handoffs)")) }
+    if plan.front == .handoff {
+      rows.append(("handoffs", "\(handoffs)"))
+      rows.append(("decisions under a lease", "\(decimal(100 * leasedShare, 1)) %"))
+    }
     let total = max(1, placement.requests.values.reduce(0, +))
     for node in plan.nodes {
       guard let server = node.server else { continue }
@@ -87,7 +95,8 @@ public struct DemonstrationResult: Sendable {
   public func json() throws(LabError) -> String {
     let summary = Summary(
       front: plan.front.rawValue, requests: report.requests, failures: report.failed, connections: report.connections,
-      bytes: report.bytes, handoffs: handoffs, frontResponseBytes: frontResponseBytes,
+      bytes: report.bytes, handoffs: handoffs, leasedShare: rounded(leasedShare),
+      frontResponseBytes: frontResponseBytes,
       locality: rounded(placement.all.share), localityFirst: rounded(placement.first.share), shares: placement.requests,
       handoffUsP50: handoffMicroseconds(0.5) ?? 0, handoffUsP99: handoffMicroseconds(0.99) ?? 0,
       firstByteUsP50: report.firstByteTime.quantile(0.5), firstByteUsP99: report.firstByteTime.quantile(0.99),
@@ -110,6 +119,7 @@ public struct DemonstrationResult: Sendable {
     var connections: Int
     var bytes: Int
     var handoffs: Int
+    var leasedShare: Double
     var frontResponseBytes: Int
     var locality: Double
     var localityFirst: Double

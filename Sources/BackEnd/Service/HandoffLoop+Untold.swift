@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import BackEndCore
+import ControlProtocol
+import ForwardingPlane
+import LinuxKernel
+import Logging
+import Wire
+
+/// Finding connections of the web server that nobody told of: a predecessor's, and those whose end the kernel did not tell.
+extension HandoffLoop {
+  /// A connection is younger than this as a rule when it ends: older ones are worth a look after losses.
+  private static let suspectAge: UInt64 = 1_500_000_000
+  /// Looks at single connections beyond which one dump of all is cheaper.
+  private static let singleLooks = 128
+  /// Sweeps between comparisons for no reason, as a connection can also end between the look that found it untold and its
+  /// entry among those whose end is told.
+  private static let sweepsBetween = 60
+
+  /// Once a second: after losses, finds the connections whose end was not told. The kernel skips the tracepoint's program
+  /// where it meets itself, which is every now and then under load; a dump of all sockets for each would be a third of all
+  /// that the agent costs.
+  mutating func compareAfterLosses(_ direct: DirectInstaller, _ now: UInt64) {
+    let losses = direct.plane.losses()
+    if losses != direct.losses {
+      direct.losses = losses
+      // What ended untold just now is old enough after some sweeps.
+      direct.suspectSweeps = 4
+    }
+    direct.sweepsSinceComparison += 1
+    if totals.active > 0, direct.sweepsSinceComparison >= HandoffLoop.sweepsBetween {
+      compareAll(direct)
+      return
+    }
+    if direct.suspectSweeps == 0 { return }
+    direct.suspectSweeps -= 1
+    drainEvents(direct)
+    let suspects = slots.indices.filter {
+      guard case .direct = slots[$0].phase else { return false }
+      return now &- min(now, slots[$0].lastActivity) >= HandoffLoop.suspectAge
+    }
+    if suspects.count > HandoffLoop.singleLooks {
+      if direct.suspectSweeps == 0 { compareAll(direct) }
+      return
+    }
+    for index in suspects {
+      guard case .direct = slots[index].phase else { continue }
+      let flow = slots[index].flow
+      do throws(SystemError) {
+        let found = try diagnostics.tcpSocket(local: flow.service, remote: flow.client)
+        if found == nil || found?.state == .timeWait { retire(index, .unobserved, countsEnded: true) }
+      } catch {
+        logger.warning("looking for \(flow) failed: \(error)")
+      }
+    }
+  }
+
+  private mutating func compareAll(_ direct: DirectInstaller) {
+    direct.sweepsSinceComparison = 0
+    drainEvents(direct)
+    var open: Set<FlowTuple> = []
+    var ports: Set<UInt16> = []
+    for slot in slots { if case .direct = slot.phase { ports.insert(slot.flow.service.port) } }
+    do throws(SystemError) {
+      for port in ports {
+        for socket in try diagnostics.tcpSockets(localPort: port) {
+          open.insert(FlowTuple(client: socket.remote, service: socket.local))
+        }
+      }
+    } catch {
+      direct.losses = 0
+      logger.warning("comparing with the kernel's connections failed, to be tried again: \(error)")
+      return
+    }
+    for index in slots.indices {
+      guard case .direct = slots[index].phase, !open.contains(slots[index].flow) else { continue }
+      retire(index, .unobserved, countsEnded: true)
+    }
+  }
+
+  /// Takes over what a killed agent left with the web server: it counts as load and is waited for when draining.
+  mutating func adoptPredecessors(_ services: [Endpoint], _ now: UInt64) {
+    guard let direct else { return }
+    var adopted = 0
+    for port in Set(services.map(\.port)) {
+      let sockets: [DiagnosedSocket]
+      do {
+        sockets = try diagnostics.tcpSockets(localPort: port)
+      } catch {
+        logger.warning("the connections of an earlier agent cannot be found: \(error)")
+        continue
+      }
+      for socket in sockets where services.contains(socket.local) && budget.take() {
+        let flow = FlowTuple(client: socket.remote, service: socket.local)
+        let index = newSlot()
+        slots[index].phase = .direct
+        slots[index].flow = flow
+        // Nobody's: its distributor finds the end by the silence of the flow.
+        slots[index].peer = PeerReference(index: .max, generation: 0)
+        do {
+          try direct.plane.adopt(flow, token: token(.direct, index), loop: direct.loop, now: now)
+        } catch {
+          freeSlot(index)
+          continue
+        }
+        tally.connectionAdopted()
+        totals.active += 1
+        adopted += 1
+      }
+    }
+    if adopted > 0 { logger.notice("adopted \(adopted) connections that an earlier agent had installed") }
+    // Some may have ended between the look and the entry.
+    direct.losses = .max
+  }
+}

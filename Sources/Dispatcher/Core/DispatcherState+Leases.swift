@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import ControlProtocol
+internal import Rules
+
+extension DispatcherState {
+  /// The lease that goes with a decision, nil for most.
+  ///
+  /// Only where the next request for the target would go to the same node: the policy places by target, had placed this one
+  /// before, and would not move it soon. A node gets credits only up to the load at which its policy begins to move targets
+  /// away, counting everything that leases may still bring.
+  mutating func lease(_ choice: Policy.Choice, to peer: PeerID) -> Lease? {
+    let index = choice.index
+    guard choice.reason == .mapped || choice.reason == .hashed, queue.isEmpty, !slowStart.warming.contains(index),
+      let limit = policy.leaseLimit(index, parameters.thresholds, loads)
+    else { return nil }
+    let booked = UInt64(loads.connections(index)) + UInt64(loads.held(index))
+    let ceiling = min(limit, UInt64(loads.hardMaximum(index)))
+    let room = min(
+      ceiling > booked ? ceiling - booked : 0, admissionLimit > loads.occupied ? admissionLimit - loads.occupied : 0)
+    // A quarter, so that the first of several workers does not take it all; the last place is not leased.
+    guard room > 1,
+      let (lease, credits) = leases.grant(
+        at: index, to: peer, limit: UInt32(clamping: max(1, room / 4)), parameters.leases)
+    else { return nil }
+    if credits > 0 { loads.reserve(index, credits: credits) }
+    return lease
+  }
+
+  /// What a distributor did with credits. Used ones count as uses of the target, like requests that asked.
+  mutating func take(_ account: LeaseAccount, from peer: PeerID, now: UInt64, _ actions: inout [Action]) {
+    let (used, returned) = leases.settle(account, of: peer)
+    let index = Int(account.backEnd.rawValue)
+    if used > 0 {
+      loads.use(index, credits: used)
+      if policy.usesTargetTable {
+        let slot = table.find(BackEndDirectory.key(account.target, account.pool))
+        if slot.isFound { table.touch(slot, times: used) }
+      }
+    }
+    guard returned > 0 else { return }
+    loads.release(index, credits: returned)
+    serveQueue(now: now, &actions)
+  }
+}
+
+extension Policy {
+  /// The connections of a node up to which requests for a target that it has would stay there; nil for policies by which
+  /// the target alone does not tell the node.
+  func leaseLimit(_ index: Int, _ thresholds: LARDThresholds, _ loads: borrowing LoadBook) -> UInt64? {
+    switch self {
+    case .weightedRoundRobin, .leastConnections: nil
+    // The least cost depends on disk queues and on who else has the target, which change from one request to the next.
+    case .extendedLARD: nil
+    case .boundedLoadHash(let policy): policy.bound(index, loads)
+    // Plain hashing has no limit of its own. The thresholds keep its leases from crowding a node.
+    case .hash, .lard, .replicatedLARD, .anchoredLARD:
+      UInt64(thresholds.high) * UInt64(loads.weight(index)) / 100
+    }
+  }
+}
