@@ -125,6 +125,7 @@ let package = Package(
 
     // MARK: Tests
     .testTarget(name: "WireTests", dependencies: ["Wire"], swiftSettings: strict),
+    .testTarget(name: "HandoffTests", dependencies: ["Handoff", "Wire"], swiftSettings: strict),
     .testTarget(name: "HTTPHeadTests", dependencies: ["HTTPHead"], swiftSettings: strict),
     .testTarget(name: "RulesTests", dependencies: ["HTTPHead", "Rules", "Wire"], swiftSettings: strict),
     .testTarget(

@@ -18,6 +18,13 @@ final class PlayedCluster: Sendable {
     var accepted: [HandoffID] = []
     var refused: [(HandoffID, HandoffRefusal)] = []
     var ended: [HandoffID] = []
+    /// What the agent says of handoffs by packet, those that it has told of, and those that it wants as messages.
+    var offer: PacketHandoffOffer?
+    var taken: [HandoffID] = []
+    var wanted: [HandoffID] = []
+    var newsMessages = 0
+    /// Connections are handed to the agent by packet.
+    var sendsPackets = false
     /// Messages to send to the agent, taken by the thread.
     var outgoing: [Message] = []
     var services: [Endpoint] = []
@@ -65,6 +72,25 @@ final class PlayedCluster: Sendable {
       $0.services = services
       $0.servicesChanged = true
     }
+  }
+
+  /// From here on connections are handed over by packet.
+  func sendByPacket() { shared.book.withLock { $0.sendsPackets = true } }
+
+  private static let name = "played"
+  private static let instance: UInt64 = 2
+
+  static let hello = Hello(role: .distributor, instance: instance, name: name)
+
+  /// A handoff of this distributor as the payload of a datagram.
+  static func datagram(_ handoff: HandoffRequest, _ offer: PacketHandoffOffer) -> [UInt8] {
+    let packet = HandoffPacket(
+      origin: HandoffOrigin.value(instance: instance, name: name), id: handoff.id, loop: offer.loop,
+      snapshot: handoff.snapshot)
+    var bytes = [UInt8](repeating: 0, count: packet.length(requestBytes: handoff.request.count))
+    var span = bytes.mutableSpan
+    _ = packet.emit(request: handoff.request.span, key: offer.key, into: &span)
+    return bytes
   }
 
   func send(_ message: Message) { shared.book.withLock { $0.outgoing.append(message) } }
@@ -157,7 +183,7 @@ private struct Player: ~Copyable {
       if now < redial { return }
       redial = now + 20_000_000
       distributor = try? ControlConnection.dial(agent, now: now)
-      distributor?.send(.hello(Hello(role: .distributor, instance: 2, name: "played")))
+      distributor?.send(.hello(PlayedCluster.hello))
       return
     }
     var outgoing: [Message] = []
@@ -173,7 +199,14 @@ private struct Player: ~Copyable {
           case .hello: $0.connected = true
           case .handoffAccepted(let id): $0.accepted.append(id)
           case .handoffRefused(let id, let reason): $0.refused.append((id, reason))
-          case .handoffsEnded(let ids): $0.ended += ids
+          case .handoffsEnded(let ids):
+            $0.ended += ids
+            $0.newsMessages += 1
+          case .handoffsAccepted(let ids):
+            $0.taken += ids
+            $0.newsMessages += 1
+          case .handoffWanted(let id): $0.wanted.append(id)
+          case .packetHandoffs(let offer): $0.offer = offer
           default: break
           }
         }
@@ -212,10 +245,19 @@ private struct Player: ~Copyable {
       TCPRepair.closeSilently(socket)
       var id = HandoffID(0)
       let snapshot = TCPSnapshot(state)
+      var offer: PacketHandoffOffer?
       book {
+        offer = $0.sendsPackets ? $0.offer : nil
         id = HandoffID(slot: $0.next, generation: 1)
         $0.next += 1
         $0.lastSnapshot = snapshot
+      }
+      if let offer {
+        let handoff = HandoffRequest(id: id, snapshot: snapshot, request: client.bytes)
+        if let socket = try? DatagramSocket(from: agent.address) {
+          _ = try? socket.send(PlayedCluster.datagram(handoff, offer).span, to: Endpoint(agent.address, offer.port))
+        }
+        continue
       }
       connection.sendHandoff(id: id, snapshot: snapshot, request: client.bytes.span, wasSentByPacket: false)
       try? connection.flush()

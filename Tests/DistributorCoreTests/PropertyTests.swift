@@ -18,6 +18,8 @@ import Wire
     /// The prefix that was handed off, and packets that came to the back-end after it.
     var request: String?
     var delivered: [Sent] = []
+    /// The handoff that was sent by packet, while nobody has said what became of it.
+    var passed: (id: HandoffID, snapshot: TCPSnapshot, request: String)?
 
     init(_ client: Client, _ random: inout SplitMix) {
       self.client = client
@@ -74,7 +76,8 @@ import Wire
         if random.chance(20), !asked.isEmpty { try step(rig, &senders, &asked, &random) }
       }
       if !asked.isEmpty { try step(rig, &senders, &asked, &random) }
-      _ = try rig.pass(nanoseconds: random.next() % 40_000_000)
+      let late = try rig.pass(nanoseconds: random.next() % 40_000_000)
+      try followPackets(rig, late, &senders, &asked, &random)
     }
     for (index, sender) in senders.enumerated() {
       let context = "seed \(seed) loss \(loss) % duplication \(duplication) % cookies \(cookies) sender \(index)"
@@ -91,6 +94,8 @@ import Wire
     }
     #expect(rig.counters.connections[.handedOff] == 6, "seed \(seed)")
     #expect(rig.counters.connectionsOpened == 6, "seed \(seed): nothing was opened twice")
+    let counters = rig.counters
+    #expect(counters.packetHandoffsUnconfirmed + counters.packetHandoffsDeclined <= counters.packetHandoffs)
     try rig.expectEmptyAfterAll("seed \(seed)")
   }
 
@@ -127,21 +132,75 @@ import Wire
       guard case .handOff(_, _, let snapshot, let request) = event else { continue }
       let end = senders[index].client.initial.advanced(by: 1 + request.utf8.count)
       #expect(snapshot.receiveNext == end)
+      if rig.way == .packetOrMessage, random.chance(50) {
+        #expect(try rig.passed(id).count == 1)
+        senders[index].passed = (id, snapshot, request)
+        continue
+      }
       // Packets that come while the back-end thinks.
       for packet in senders[index].packets(&random) where random.chance(50) {
         note(try rig.receive(packet), &senders, index, &asked, &random, loss: 0)
       }
-      if random.chance(25) {
-        note(try rig.refused(id, .overloaded), &senders, index, &asked, &random, loss: 0)
-        if senders[index].request == nil, let last = asked.last, last.sender == index {
-          asked.removeLast()
-          note(try rig.decided(last.0, .backEnd(2)), &senders, index, &asked, &random, loss: 0)
-          senders[index].request = request
-          note(try rig.accepted(last.0, by: 2), &senders, index, &asked, &random, loss: 0)
+      try answer(rig, id, request, &senders, index, &asked, &random)
+    }
+  }
+
+  /// A back-end answers the message, sometimes by refusing.
+  private func answer(
+    _ rig: Rig, _ id: HandoffID, _ request: String, _ senders: inout [Sender], _ index: Int,
+    _ asked: inout [(HandoffID, sender: Int)], _ random: inout SplitMix
+  ) throws {
+    guard random.chance(25) else {
+      senders[index].request = request
+      note(try rig.accepted(id, by: 1), &senders, index, &asked, &random, loss: 0)
+      return
+    }
+    note(try rig.refused(id, .overloaded), &senders, index, &asked, &random, loss: 0)
+    if senders[index].request == nil, let last = asked.last, last.sender == index {
+      asked.removeLast()
+      note(try rig.decided(last.0, .backEnd(2)), &senders, index, &asked, &random, loss: 0)
+      senders[index].request = request
+      note(try rig.accepted(last.0, by: 2), &senders, index, &asked, &random, loss: 0)
+    }
+  }
+
+  // MARK: Handoffs by packet
+
+  /// The word about a packet comes, or is lost, or the back-end wants the message.
+  private func followPackets(
+    _ rig: Rig, _ events: [Event], _ senders: inout [Sender], _ asked: inout [(HandoffID, sender: Int)],
+    _ random: inout SplitMix
+  ) throws {
+    var withdrawals = events
+    for index in senders.indices {
+      guard let passed = senders[index].passed, !events.contains(.withdraw(passed.id, senders[index].client.flow))
+      else {
+        continue
+      }
+      switch random.below(10) {
+      case 0, 1, 2:
+        senders[index].passed = nil
+        senders[index].request = passed.request
+        let word = random.chance(50) ? try rig.accepted(passed.id, by: 1) : try rig.ended(passed.id, by: 1)
+        #expect(word.isEmpty)
+      case 3: withdrawals += try rig.wanted(passed.id, by: 1)
+      default: break
+      }
+    }
+    for case .withdraw(let id, _) in withdrawals {
+      let index = try #require(senders.firstIndex { $0.passed?.id == id })
+      let passed = senders[index].passed!
+      senders[index].passed = nil
+      switch try rig.withdrawn(id, isAnswered: random.chance(30)).first {
+      case .established(id, _, _, backEnd: 1): senders[index].request = passed.request
+      case .handOffAgain(id, backEnd: 1, var snapshot, request: passed.request):
+        snapshot.timestamps = passed.snapshot.timestamps
+        #expect(snapshot == passed.snapshot)
+        for packet in senders[index].packets(&random) where random.chance(50) {
+          note(try rig.receive(packet), &senders, index, &asked, &random, loss: 0)
         }
-      } else {
-        senders[index].request = request
-        note(try rig.accepted(id, by: 1), &senders, index, &asked, &random, loss: 0)
+        try answer(rig, id, passed.request, &senders, index, &asked, &random)
+      case let other: Issue.record("\(String(describing: other)) after a withdrawal")
       }
     }
   }

@@ -73,6 +73,8 @@ final class Rig {
   private var responder: Responder
   private var actions = ActionList()
   private(set) var now: UInt64 = 5_000 * second
+  /// How the last handoff may travel.
+  private(set) var way: HandoffWay?
 
   init(_ adjust: (inout ResponderConfiguration) -> Void = { _ in }) {
     var configuration = ResponderConfiguration(targetKey: Rig.targetKey)
@@ -164,7 +166,10 @@ final class Rig {
     #expect(responder.counters.agrees, "the sums of the counters disagree: \(responder.counters)")
     let bytes = actions.bytes
     var events: [Event] = []
-    for action in actions.actions { events.append(try Event(action, bytes)) }
+    for action in actions.actions {
+      if case .handOff(_, backEnd: _, snapshot: _, request: _, let way) = action { self.way = way }
+      events.append(try Event(action, bytes))
+    }
     return events
   }
 

@@ -48,6 +48,16 @@ import Wire
     }
   }
 
+  @Test func `words hash as their little-endian bytes`() {
+    var random = SeededGenerator(seed: 3)
+    for count in 0...40 {
+      let words = (0..<count).map { _ in random.next() }
+      let bytes = words.flatMap { bigEndian($0).reversed() }
+      #expect(Self.key.hash(words.span) == Self.key.hash(bytes.span), "\(count) words")
+      if count == 1 { #expect(Self.key.hash(words.span) == Self.key.hash(words[0])) }
+    }
+  }
+
   @Test func `another key, salt or field gives another hash`() {
     var random = SeededGenerator(seed: 2)
     let flow = FlowTuple(client: random.endpoint(isIPv4: true), service: random.endpoint(isIPv4: true))

@@ -41,7 +41,7 @@ extension HandoffLoop {
     settle(index, direct, started)
   }
 
-  private mutating func inject(
+  mutating func inject(
     _ index: Int, _ request: borrowing HandoffRequest, _ direct: DirectInstaller, _ mode: PendingConnections.Mode,
     _ now: UInt64
   ) {
@@ -95,7 +95,8 @@ extension HandoffLoop {
     let peer = slots[index].peer
     if let connection = connection(of: peer) {
       connection.send(.handoffAccepted(slots[index].id))
-      peers[Int(peer.index)].unannounced.append(slots[index].id)
+      // What came by packet stays here also where this is not told.
+      if slots[index].origin == 0 { peers[Int(peer.index)].unannounced.append(slots[index].id) }
       // The rest goes at the end of the turn.
       if peers[Int(peer.index)].unannounced.count >= HandoffLoop.answersTogether { flushAnswer(Int(peer.index)) }
     }
@@ -121,6 +122,8 @@ extension HandoffLoop {
       // It stands, and the event was told after we looked; else there was no room for the event or for the entry.
       drainEvents(direct)
       guard case .installing = slots[index].phase else { return }
+      // Declined as a packet, and injected just now: looked at again in the next turn.
+      if direct.plane.pending.result(of: flow) != nil { return }
       if adoptUntold(index, direct, now) { return }
       if slots[index].origin != 0 { settleGonePacket(index, direct) } else { refuseDirect(index, .overloaded) }
     case .waiting:

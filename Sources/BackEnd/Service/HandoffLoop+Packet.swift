@@ -61,6 +61,11 @@ extension HandoffLoop {
       retireDirect(known, event.kind)
     case .declined:
       tally.packetsDeclined += 1
+      if let known {
+        // Asked for by message while the kernel looked at the packet.
+        installDeclined(known, name, direct)
+        return
+      }
       // By message it can be tried again, relayed, or refused with the reason.
       if let peer = peers.first(where: { $0.origin == name.origin && $0.greeted }) {
         peer.connection?.send(.handoffWanted(name.id))
@@ -133,6 +138,19 @@ extension HandoffLoop {
     guard slots[index].generation == generation, case .installing = slots[index].phase else { return }
     completeDirect(index)
     retire(index, .unobserved, countsEnded: true)
+  }
+
+  /// The kernel has looked at the packet of a handoff that is being settled, and made nothing of it: the message is now all
+  /// there is.
+  private mutating func installDeclined(_ index: Int, _ name: PacketHandoffName, _ direct: DirectInstaller) {
+    guard case .installing(let attempt, _, let started) = slots[index].phase, let request = waiting[UInt32(index)],
+      // Else it has taken another copy.
+      direct.plane.pending.claim(origin: name.origin, handoff: name.id)
+    else { return }
+    packets[name] = nil
+    slots[index].origin = 0
+    slots[index].phase = .installing(attempt: attempt, next: started, started: started)
+    inject(index, request, direct, .new, started)
   }
 
   /// Keeps a handoff that was given up from being taken from a packet that is still under way.

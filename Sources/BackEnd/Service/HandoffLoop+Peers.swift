@@ -112,6 +112,26 @@ extension HandoffLoop {
     logger.info("distributor \(peer.name) connected")
   }
 
+  // MARK: News
+
+  /// The end of a connection is told to the distributor's worker that handed it over.
+  mutating func tellEnd(_ index: Int) {
+    let (peer, origin) = (slots[index].peer, slots[index].origin)
+    if connection(of: peer) != nil {
+      peers[Int(peer.index)].ended.append(slots[index].id)
+    } else if origin != 0 {
+      control.untold.keep([slots[index].id], for: origin, now: MonotonicTime.now())
+    }
+  }
+
+  /// Once a second: what other loops, or earlier control connections, could not tell.
+  mutating func collectUntold(_ now: UInt64) {
+    for index in peers.indices where peers[index].greeted {
+      peers[index].ended += control.untold.take(peers[index].origin)
+    }
+    control.untold.expire(now)
+  }
+
   /// Sends what the turn produced and keeps connections alive.
   mutating func turnPeers(_ now: UInt64) {
     for index in peers.indices {
@@ -174,18 +194,21 @@ extension HandoffLoop {
   }
 
   /// The connections that it handed over live on; those that it was not told of end without a packet, because it will hand
-  /// them to another back-end.
+  /// them to another back-end. It does not so with what the kernel took from a packet.
   mutating func losePeer(_ index: Int, _ reason: String) {
     guard peers[index].connection != nil else { return }
     logger.info("control connection of distributor \(peers[index].name) ended: \(reason)")
     let unannounced = peers[index].unannounced
+    if peers[index].greeted {
+      control.untold.keep(peers[index].ended, for: peers[index].origin, now: MonotonicTime.now())
+    }
     let reference = PeerReference(index: UInt32(index), generation: peers[index].generation)
     peers[index] = Peer(generation: reference.generation &+ 1)
     for slot in slots.indices where slots[slot].peer == reference {
       switch slots[slot].phase {
       case .free: break
       case .connecting: abandonHandshake(slot)
-      case .installing: abandonInstalling(slot)
+      case .installing: if slots[slot].origin == 0 { abandonInstalling(slot) }
       case .relaying, .direct: if unannounced.contains(slots[slot].id) { vanish(slot, countsEnded: false) }
       }
     }

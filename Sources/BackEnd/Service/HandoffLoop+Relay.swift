@@ -193,8 +193,7 @@ extension HandoffLoop {
     totals.active -= 1
     if countsEnded {
       totals.ended += 1
-      let peer = slots[index].peer
-      if connection(of: peer) != nil { peers[Int(peer.index)].ended.append(slots[index].id) }
+      tellEnd(index)
     }
     for side in Side.allCases where slots[index][held: side] >= 0 { held.release(slots[index][held: side]) }
     freeSlot(index)

@@ -155,6 +155,7 @@ struct HandoffLoop: ~Copyable {
     if now >= nextSweep {
       nextSweep = now + HandoffLoop.sweepInterval
       sweep(now)
+      collectUntold(now)
     }
     turnPeers(now)
     if totals != publishedTotals {

@@ -118,6 +118,7 @@ final class ConnectionBudget: Sendable {
 
 /// Wakes the control thread: connections ended, or the web server refused one.
 final class ControlSignal: Sendable {
+  let untold = UntoldEnds()
   private let wakeUp: WakeUp
   private let serverRefused = Atomic<Bool>(false)
   /// Ends since the last report to the dispatcher.

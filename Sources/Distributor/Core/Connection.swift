@@ -86,6 +86,8 @@ struct Attempt: BitwiseCopyable {
   var excluded: UInt16?
   /// When the head was complete; the first attempt began.
   var requestedAt: UInt64
+  /// It was sent by packet, and nobody has said what became of that.
+  var mayStand = false
 }
 
 /// The client's FIN.

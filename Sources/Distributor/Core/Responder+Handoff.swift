@@ -186,8 +186,12 @@ extension Responder {
         if isSilent { withdraw(slot, now: now, into: &actions) } else { assume(slot, now: now) }
         continue
       }
-      guard case .handingOff(_, let asked) = table.slots[slot].phase, asked == backEnd else { continue }
-      retry(slot, .lost, now: now, into: &actions)
+      guard case .handingOff(let attempt, let asked) = table.slots[slot].phase, asked == backEnd else { continue }
+      if attempt.mayStand, !isSilent {
+        stay(slot, attempt, at: backEnd, now: now, into: &actions)
+      } else {
+        retry(slot, .lost, now: now, into: &actions)
+      }
     }
   }
 
@@ -212,6 +216,7 @@ extension Responder {
     }
     attempt.number += 1
     attempt.excluded = backEnd
+    attempt.mayStand = false
     askForDecision(slot, attempt, now: now, into: &actions)
   }
 

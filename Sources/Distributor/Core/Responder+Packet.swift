@@ -43,15 +43,21 @@ extension Responder {
   }
 
   /// The connection is over at the back-end, which says so instead of accepting it.
+  ///
+  /// - Returns: whether this was the first word about a handoff by packet.
+  @discardableResult
   public mutating func handoffEnded(
     _ id: HandoffID, by backEnd: UInt16, now: UInt64, into actions: inout ActionList
-  ) {
-    guard let slot = find(id) else { return }
+  ) -> Bool {
+    guard let slot = find(id) else { return false }
     switch table.slots[slot].phase {
-    case .passed: confirm(slot, now: now)
-    case .handingOff: handoffAccepted(id, by: backEnd, now: now, into: &actions)
+    case .passed(_, backEnd):
+      confirm(slot, now: now)
+      return true
+    case .handingOff(_, backEnd): handoffAccepted(id, by: backEnd, now: now, into: &actions)
     default: break
     }
+    return false
   }
 
   /// The back-end has the connection.
@@ -80,6 +86,9 @@ extension Responder {
 
   /// No word came in time: the packet was lost, or the agent is slow.
   mutating func withdraw(_ slot: Int, now: UInt64, into actions: inout ActionList) {
+    guard case .passed(var attempt, let backEnd) = table.slots[slot].phase else { return }
+    attempt.mayStand = true
+    table.slots[slot].phase = .passed(attempt, backEnd: backEnd)
     tally.packetHandoffsUnconfirmed &+= 1
     takeBack(slot, into: &actions)
     // In case the driver does not answer.
@@ -105,7 +114,7 @@ extension Responder {
     }
   }
 
-  /// Leaves a connection where its packet went, as the client has bytes from there.
+  /// Leaves a connection where its packet went: the client has bytes from there, or may get some.
   mutating func stay(
     _ slot: Int, _ attempt: Attempt, at backEnd: UInt16, now: UInt64, into actions: inout ActionList
   ) {

@@ -179,15 +179,18 @@ extension DistributorWorker {
       backEnds[Int(number)]?.packetsUnconfirmed = 0
       for id in ids { core.responder.handoffAccepted(id, by: number, now: core.now, into: &core.actions) }
     case .message(.handoffWanted(let id)):
+      // It came through.
+      backEnds[Int(number)]?.packetsUnconfirmed = 0
       core.responder.handoffWanted(id, by: number, now: core.now, into: &core.actions)
     case .message(.handoffRefused(let id, let reason)):
       unload(number, 1)
       if reason != .tupleInUse { leases.drop(backEnd: number, now: core.now) }
       core.responder.handoffRefused(id, reason, now: core.now, into: &core.actions)
     case .message(.handoffsEnded(let ids)):
-      backEnds[Int(number)]?.packetsUnconfirmed = 0
       for id in ids {
-        core.responder.handoffEnded(id, by: number, now: core.now, into: &core.actions)
+        if core.responder.handoffEnded(id, by: number, now: core.now, into: &core.actions) {
+          backEnds[Int(number)]?.packetsUnconfirmed = 0
+        }
         perform()
         if flows.ended(id, in: shared.flowTable, now: core.now) { unload(number, 1) }
       }

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Handoff
+import LinuxKernel
+import Testing
+import Wire
+
+@testable import ForwardingPlane
+
+/// Handoffs by packet that really travel, and the connections that the kernel makes of them.
+struct ServeHandoffConnectionTests {
+  private typealias Bench = ServeHandoffBench
+
+  @Test(arguments: HandoffFrame.all) func aListenerTakesTheConnection(_ way: HandoffFrame) throws {
+    let bench = try ServeHandoffBench()
+    let server = try bench.listen()
+    try bench.send(way.good)
+    #expect(bench.wait { $0[.handoffAssigned] == 1 && $0.established == 1 }, "\(bench.plane.counters())")
+    #expect(
+      bench.ring.next()
+        == ConnectionEvent(token: Bench.id.rawValue, origin: Bench.origin, kind: .established(way.flow)))
+    #expect(bench.plane.pending.result(of: way.flow) == nil, "the entry goes with the establishment")
+    // Copies, while the connection stands.
+    try bench.send(way.good)
+    #expect(bench.wait { $0[.handoffRepeated] == 1 })
+    // Another one of the same client, which has a connection.
+    let second = HandoffID(slot: 8, generation: 1)
+    try bench.send(way.frame(way.payload(id: second)))
+    #expect(bench.wait { $0[.tupleBusy] == 1 })
+    #expect(
+      bench.ring.next()
+        == ConnectionEvent(token: second.rawValue, origin: Bench.origin, kind: .declined(.tupleBusy)))
+
+    let listener = server[way.isIPv4 ? 0 : 1]
+    guard let accepted = try listener.socket.accept() else {
+      Issue.record("no connection waits")
+      return
+    }
+    #expect(accepted.peer == way.flow.client)
+    let raw = accepted.take().intoRaw()
+    var buffer = [UInt8](repeating: 0, count: 64)
+    #expect(try StreamSocket.read(raw, into: &buffer, from: 0) == .bytes(Bench.request.count))
+    #expect(Array(buffer[..<Bench.request.count]) == Bench.request)
+    StreamSocket.closeWithReset(raw)
+    #expect(bench.wait { $0.ended == 1 })
+    let end = try #require(bench.ring.next())
+    #expect(end.token == Bench.id.rawValue && end.origin == Bench.origin)
+    guard case .ended(let lastState, _, let fromClient, let toClient, _) = end.kind else {
+      Issue.record("\(end)")
+      return
+    }
+    #expect(lastState == TCPState.established.rawValue && fromClient == Bench.request.count && toClient == 0)
+    // A copy is known as such when the connection is over, too.
+    try bench.send(way.good)
+    #expect(bench.wait { $0[.handoffRepeated] == 2 })
+    #expect(bench.ring.next() == nil)
+    let counters = bench.plane.counters()
+    #expect(counters.established == 1 && counters.eventsLost == 0 && counters.untracked == 0)
+  }
+
+  /// The program has let it through; what the stack finds wrong makes no connection, and the entry waits for the agent.
+  @Test(arguments: HandoffFrame.all) func aDamagedRequestMakesNoConnection(_ way: HandoffFrame) throws {
+    let bench = try ServeHandoffBench()
+    let server = try bench.listen()
+    let last = way.good.bytes.count - 1
+    try bench.send(way.good.with(way.good.bytes[last] ^ 1, at: last))
+    #expect(bench.wait { $0[.handoffAssigned] == 1 })
+    // The kernel is done with it when it is done with the next one.
+    let other = way.frame(way.payload(id: HandoffID(slot: 9, generation: 1)) { $0.flow.client.port += 1 })
+    try bench.send(other)
+    #expect(bench.wait { $0.established == 1 })
+    #expect(bench.plane.pending.result(of: way.flow) == .assigned)
+    #expect(!bench.plane.pending.claim(origin: Bench.origin, handoff: Bench.id), "the kernel has taken it")
+    let listener = server[way.isIPv4 ? 0 : 1]
+    var peers: [UInt16] = []
+    while let accepted = try listener.socket.accept() { peers.append(accepted.peer.port) }
+    #expect(peers == [way.flow.client.port + 1])
+  }
+}
