@@ -112,7 +112,7 @@ import Wire
     #expect(bench.cluster.read { $0.ended.count } == 50)
     #expect(bench.cluster.read { Set($0.taken).isSubset(of: $0.ended) })
     bench.expectBalancedBooks()
-    #expect(server.peers.count == 50)
+    #expect(eventually { server.peers.count == 50 })
   }
 
   // MARK: Packet and message

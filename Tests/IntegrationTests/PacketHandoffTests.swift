@@ -67,9 +67,12 @@ extension IntegrationTests {
       } until: {
         $0 >= before + load.requests
       }
-      try Ledger(cluster).waitUntilIdle(within: 20)
-      // A node that hangs for more than a second may still answer what was given to another one then.
-      if isExact { #expect(try records(cluster) == before + load.requests, "requests were served twice") }
+      // A node that hangs for more than a second may still answer what was given to another one then, and its distributor
+      // may learn of some ends only when it compares its flows.
+      if isExact {
+        try Ledger(cluster).waitUntilIdle(within: 20)
+        #expect(try records(cluster) == before + load.requests, "requests were served twice")
+      }
     }
 
     private func records(_ cluster: Cluster) throws -> Int {
