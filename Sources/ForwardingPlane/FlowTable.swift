@@ -103,12 +103,24 @@ public final class FlowTable: Sendable {
   /// Remembers that the connection of `handoff` is over: the next SYN on its tuple is taken as a new connection instead of
   /// being challenged. Of a flow whose client has closed the kernel takes it so anyway.
   public func markEnded(_ flow: FlowTuple, ifHandoff handoff: HandoffID) {
+    // What the client has closed is taken so anyway, and needs no mark.
+    mark(flow, ifHandoff: handoff, .ended, unless: [.fin, .rst, .ended])
+  }
+
+  /// Remembers that the client has closed or reset the connection of `handoff`, in a packet that did not pass the table.
+  public func markClosing(_ flow: FlowTuple, ifHandoff handoff: HandoffID) {
+    mark(flow, ifHandoff: handoff, .fin, unless: [.fin, .rst, .ended])
+  }
+
+  private func mark(
+    _ flow: FlowTuple, ifHandoff handoff: HandoffID, _ seen: FlowEntry.Seen, unless known: FlowEntry.Seen
+  ) {
     var key = handoff_flow_key(flow)
     var value = handoff_flow_entry()
-    guard unsafe bpf_map_lookup_elem(map.raw, &key, &value) == 0, value.handoff_id == handoff.rawValue else { return }
-    // Then a SYN is taken as it is.
-    if !FlowEntry.Seen(rawValue: value.flags).isDisjoint(with: [.fin, .rst, .ended]) { return }
-    value.flags |= UInt8(HANDOFF_ENDED.rawValue)
+    guard unsafe bpf_map_lookup_elem(map.raw, &key, &value) == 0, value.handoff_id == handoff.rawValue,
+      FlowEntry.Seen(rawValue: value.flags).isDisjoint(with: known)
+    else { return }
+    value.flags |= seen.rawValue
     // Not there any more: the kernel has met the SYN already.
     _ = unsafe bpf_map_update_elem(map.raw, &key, &value, UInt64(BPF_EXIST))
   }

@@ -42,7 +42,8 @@ import Wire
     let passed = try Passed(v6: v6)
     let packet = passed.client.packet(
       example.flags, at: example.offset, example.text.utf8, acknowledging: example.acknowledging)
-    let expected: [Event] = example.isDelivered ? [.deliver(try Sent(packet), backEnd: Self.backEnd)] : []
+    var expected: [Event] = example.isDelivered ? [.deliver(try Sent(packet), backEnd: Self.backEnd)] : []
+    if !example.flags.isDisjoint(with: [.fin, .rst]) { expected.append(.closing(passed.id, passed.client.flow)) }
     for _ in 0..<2 { #expect(try passed.rig.receive(packet) == expected) }
     #expect(passed.rig.counters.packets[example.isDelivered ? .delivered : .dataDuplicate] == 2)
     #expect(passed.rig.openConnections == 1, "whatever it is, the back-end's kernel is to judge it")

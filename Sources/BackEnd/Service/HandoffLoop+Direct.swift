@@ -30,6 +30,7 @@ extension HandoffLoop {
       attempt: 1, next: started + HandoffLoop.millisecond, started: started)
     slots[index].id = request.id
     slots[index].peer = peer
+    slots[index].worker = peers[Int(peer.index)].origin
     slots[index].flow = request.snapshot.flow
     slots[index].lastActivity = started
     let generation = slots[index].generation

@@ -137,6 +137,7 @@ extension HandoffLoop {
     slots[index].server = server
     slots[index].id = request.id
     slots[index].peer = peer
+    slots[index].worker = peers[Int(peer.index)].origin
     slots[index].flow = request.snapshot.flow
     waiting[UInt32(index)] = request
     do {
@@ -245,6 +246,7 @@ extension HandoffLoop {
     slots[index].server = server
     slots[index].id = request.id
     slots[index].peer = peer
+    slots[index].worker = peers[Int(peer.index)].origin
     slots[index].flow = request.snapshot.flow
     slots[index].lastActivity = started
     tally.handoffAccepted()

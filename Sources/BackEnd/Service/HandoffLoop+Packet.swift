@@ -80,6 +80,7 @@ extension HandoffLoop {
     slots[index].phase = .direct
     slots[index].id = name.id
     slots[index].origin = name.origin
+    slots[index].worker = name.origin
     slots[index].flow = flow
     slots[index].lastActivity = MonotonicTime.now()
     packets[name] = UInt32(index)
@@ -119,6 +120,7 @@ extension HandoffLoop {
     slots[index].phase = .installing(attempt: 1, next: now, started: now)
     slots[index].id = name.id
     slots[index].origin = name.origin
+    slots[index].worker = name.origin
     slots[index].peer = PeerReference(index: UInt32(peer), generation: peers[peer].generation)
     slots[index].flow = request.snapshot.flow
     slots[index].lastActivity = now

@@ -116,11 +116,11 @@ extension HandoffLoop {
 
   /// The end of a connection is told to the distributor's worker that handed it over.
   mutating func tellEnd(_ index: Int) {
-    let (peer, origin) = (slots[index].peer, slots[index].origin)
+    let (peer, worker) = (slots[index].peer, slots[index].worker)
     if connection(of: peer) != nil {
       peers[Int(peer.index)].ended.append(slots[index].id)
-    } else if origin != 0 {
-      control.untold.keep([slots[index].id], for: origin, now: MonotonicTime.now())
+    } else if worker != 0 {
+      control.untold.keep([slots[index].id], for: worker, now: MonotonicTime.now())
     }
   }
 

@@ -28,6 +28,8 @@ struct RelaySlot: BitwiseCopyable {
   var heldFromClient: Int32 = -1
   var heldFromServer: Int32 = -1
   var id = HandoffID(0)
+  /// `HandoffOrigin` of the worker that handed it over, 0 for a predecessor's connection.
+  var worker: UInt64 = 0
   /// Not 0: the handoff came by packet from this worker of a distributor (`HandoffOrigin`).
   var origin: UInt64 = 0
   var peer = PeerReference(index: 0, generation: 0)

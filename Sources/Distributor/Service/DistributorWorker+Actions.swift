@@ -30,7 +30,7 @@ extension DistributorWorker {
         let id, let flow, let clientInitial, let sendNext, let backEnd, let isClosing, let requestedAt):
         statistics.handoffTime.observe(nanoseconds: core.now &- requestedAt)
         establish(id, flow, clientInitial, sendNext, backEnd, isClosing: isClosing)
-      case .flowClosing(let id, let flow): shared.flowTable.markEnded(flow, ifHandoff: id)
+      case .flowClosing(let id, let flow): shared.flowTable.markClosing(flow, ifHandoff: id)
       case .withdrawFlow(let id, let flow): withdraw(id, flow)
       case .deliver(let range, let backEnd):
         if let reach = link(backEnd)?.reach { deliver(range, by: reach) }
@@ -157,7 +157,7 @@ extension DistributorWorker {
         flow,
         FlowEntry(
           action: reach, clientISN: clientInitialSequence, handoff: id, backEnd: backEnd, now: core.now,
-          seen: isClosing ? .ended : [], sendNext: UInt16(truncatingIfNeeded: sendNext.rawValue)))
+          seen: isClosing ? .fin : [], sendNext: UInt16(truncatingIfNeeded: sendNext.rawValue)))
       flows.begin(id, LiveFlow(flow: flow, backEnd: backEnd))
     } catch {
       statistics.flowTableFull += 1
