@@ -109,7 +109,10 @@ extension IntegrationTests {
       }
     }
 
-    @Test(arguments: Network.allCases) func everyRequestIsServedOnce(_ network: Network) throws {
+    private static let isLarge = IntegrationTests.FailureTests.Load.isLarge
+
+    @Test(arguments: isLarge ? Network.allCases : [.good, .losesAndDoubles, .losesAll])
+    func everyRequestIsServedOnce(_ network: Network) throws {
       try FailureCluster.with(plan()) { cluster in
         try cluster.getAllPages()
         try Ledger(cluster).waitUntilIdle()
@@ -157,7 +160,7 @@ extension IntegrationTests {
     // MARK: Processes
 
     /// The kernel takes packets for an agent that hangs for a moment; what comes later, or too late, goes elsewhere.
-    @Test(arguments: [0.5, 4]) func anAgentThatHangsUnderLoad(seconds: Double) throws {
+    @Test(arguments: isLarge ? [0.5, 4] : [0.5]) func anAgentThatHangsUnderLoad(seconds: Double) throws {
       try FailureCluster.with(plan()) { cluster in
         try cluster.getAllPages()
         let agent = try cluster.process("be1")

@@ -9,7 +9,8 @@ extension IntegrationTests {
   /// Clients that use the same few ports again and again, and a distributor that dies again and again.
   @Suite(.serialized)
   struct StormTests {
-    private static let connections = 10_000
+    private static let connections = IntegrationTests.FailureTests.Load.isLarge ? 10_000 : 4000
+    private static let kills = IntegrationTests.FailureTests.Load.isLarge ? 10 : 4
     private static let ports = 400
     private static let page = FailureCluster.site.pages.filter { $0.size > 100 }.min { $0.size < $1.size }!
 
@@ -67,7 +68,7 @@ extension IntegrationTests {
     }
 
     /// Handed-off connections need no distributor process: it is killed and started ten times under load.
-    @Test(arguments: ["direct", "repair"])
+    @Test(arguments: IntegrationTests.FailureTests.Load.isLarge ? ["direct", "repair"] : ["direct"])
     func distributorIsKilledAgainAndAgain(_ serve: String) throws {
       var plan = FailureCluster.plan([.nginx, .nginx])
       plan.serve = serve
@@ -93,7 +94,7 @@ extension IntegrationTests {
         // Load, downloads and `kept` are handed off.
         try cluster.wait(for: "fe1", "handoff_distributor_live_flows") { $0 > 5 }
 
-        for round in 1...10 {
+        for round in 1...Self.kills {
           try cluster.process("fe1").kill()
           try kept.get(FailureCluster.site.pages[round].path)
           try cluster.startFront(of: cluster.node("fe1"))
