@@ -39,7 +39,7 @@ test: packages release
 	$(TESTS) $(if $(FILTER),filtered,unit) --skip-build $(if $(FILTER),--filter $(FILTER),--skip 'IntegrationTests|BackEndTests')
 	$(if $(FILTER),,$(TESTS) back-end --skip-build --no-parallel --filter BackEndTests)
 	$(if $(FILTER),,$(TESTS) integration --skip-build --filter IntegrationTests)
-	$(if $(FILTER),,Scripts/fuzz 5)
+	$(if $(FILTER),,Scripts/fuzz 3)
 
 # The tests of the load generator and of the bench's arithmetic; a package of its own, so a build of its own.
 test-bench: packages

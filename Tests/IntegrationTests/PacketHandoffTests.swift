@@ -111,7 +111,7 @@ extension IntegrationTests {
 
     private static let isLarge = IntegrationTests.FailureTests.Load.isLarge
 
-    @Test(arguments: isLarge ? Network.allCases : [.good, .losesAndDoubles, .losesAll])
+    @Test(arguments: isLarge ? Network.allCases : [.losesAndDoubles, .losesAll])
     func everyRequestIsServedOnce(_ network: Network) throws {
       try FailureCluster.with(plan()) { cluster in
         try cluster.getAllPages()
@@ -133,7 +133,11 @@ extension IntegrationTests {
         let copies = try taken(
           cluster, "handoff_backend_serving_packets_total", ["outcome": "handoff_repeated"])
         print("\(network): \(load.requests) requests in \(seconds) s, \(sent) by packet, \(unconfirmed) unconfirmed")
-        #expect(try takenFromPackets(cluster) <= handoffs(cluster))
+        _ = try Eventually.within(10) {
+          try (sent: handoffs(cluster), taken: takenFromPackets(cluster))
+        } until: {
+          $0.taken <= $0.sent
+        }
         // A machine that is too slow for a word in time makes pauses of its own.
         switch network {
         case .good: #expect(sent > 100 && unconfirmed < sent / 10 && copies == 0)
@@ -200,9 +204,13 @@ extension IntegrationTests {
         try serve(Load(rounds: 10), cluster)
         #expect(try cluster.metric("be1", "handoff_backend_packet_handoffs_total") == 0)
         #expect(try cluster.metric("be1", "handoff_backend_handoffs_direct_total") > 0)
-        let other = try cluster.metric("be2", "handoff_backend_packet_handoffs_total")
-        #expect(side == "fe1" ? other == 0 : other > 0)
-        #expect(try handoffs(cluster) == other)
+        // Both sides publish what they count a moment later.
+        let packets = try Eventually.within(10) {
+          try (sent: handoffs(cluster), taken: cluster.metric("be2", "handoff_backend_packet_handoffs_total"))
+        } until: {
+          $0.sent == $0.taken
+        }
+        #expect(side == "fe1" ? packets.sent == 0 : packets.sent > 0)
       }
     }
   }

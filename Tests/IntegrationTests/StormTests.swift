@@ -10,11 +10,11 @@ extension IntegrationTests {
   @Suite(.serialized)
   struct StormTests {
     private static let connections = IntegrationTests.FailureTests.Load.isLarge ? 10_000 : 4000
-    private static let kills = IntegrationTests.FailureTests.Load.isLarge ? 10 : 4
+    private static let kills = IntegrationTests.FailureTests.Load.isLarge ? 10 : 3
     private static let ports = 400
     private static let page = FailureCluster.site.pages.filter { $0.size > 100 }.min { $0.size < $1.size }!
 
-    @Test(arguments: ["direct", "repair"])
+    @Test(arguments: IntegrationTests.FailureTests.Load.isLarge ? ["direct", "repair"] : ["direct"])
     func portsAreReused(_ serve: String) throws {
       var plan = FailureCluster.plan([.nginx])
       plan.serve = serve
