@@ -48,7 +48,7 @@ extension IntegrationTests {
       let machine = try run.makeNamespace("doc")
       let lines = [
         "ip link add eth0 type veth peer name other", "ip link set eth0 addrgenmode none", "ip link set eth0 up",
-        "ip link set other up",
+        "ip link set other addrgenmode none", "ip link set other up",
         "ip address add 10.9.0.2/24 dev eth0", "ip address add 10.9.0.100/32 dev eth0",
         "ip address add 2001:db8:9::100/128 dev eth0 nodad", "ip route add 10.8.0.0/16 via 10.9.0.1",
       ]
