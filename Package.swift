@@ -61,8 +61,8 @@ let package = Package(
       name: "DispatcherCore", dependencies: ["Wire", "ControlProtocol", "Rules"], path: "Sources/Dispatcher/Core",
       swiftSettings: strict),
     .target(
-      name: "DistributorCore", dependencies: ["Wire", "HTTPHead", "Handoff", "Rules"], path: "Sources/Distributor/Core",
-      swiftSettings: strict),
+      name: "DistributorCore", dependencies: ["Wire", "HTTPHead", "Handoff", "Rules", "ControlProtocol"],
+      path: "Sources/Distributor/Core", swiftSettings: strict),
     .target(
       name: "BackEndCore", dependencies: ["Wire", "Handoff", "ControlProtocol"], path: "Sources/BackEnd/Core",
       swiftSettings: strict),
@@ -143,7 +143,8 @@ let package = Package(
     .testTarget(
       name: "DistributorTests", dependencies: ["Distributor", "ControlProtocol", "Wire"], swiftSettings: strict),
     .testTarget(
-      name: "DistributorCoreTests", dependencies: ["DistributorCore", "HTTPHead", "Handoff", "Rules", "Wire"],
+      name: "DistributorCoreTests",
+      dependencies: ["ControlProtocol", "DistributorCore", "HTTPHead", "Handoff", "Rules", "Wire"],
       swiftSettings: strict),
     .testTarget(name: "BackEndTests", dependencies: ["BackEnd", "BackEndCore", "Lab"], swiftSettings: strict),
     .testTarget(name: "LinuxKernelTests", dependencies: ["LinuxKernel", "Lab"], swiftSettings: strict),

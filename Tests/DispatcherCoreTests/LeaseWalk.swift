@@ -13,7 +13,7 @@ struct LeaseWalk: ~Copyable {
     var peer: PeerID
     var table = LeaseTable(capacity: 64)
     /// On their way to the dispatcher, in order.
-    var accounts: [LeaseTable.Account] = []
+    var accounts: [LeaseAccount] = []
     /// Connections on their way, by node.
     var arriving: [UInt32]
     var leased: UInt64 = 0
@@ -114,12 +114,7 @@ struct LeaseWalk: ~Copyable {
 
   private mutating func deliver(_ worker: Int) {
     for account in workers[worker].accounts {
-      cluster.send(
-        .leaseAccount(
-          workers[worker].peer,
-          LeaseAccount(
-            target: account.target, pool: account.pool, backEnd: BackEndID(account.backEnd), term: account.term,
-            used: account.used, returned: account.returned)))
+      cluster.send(.leaseAccount(workers[worker].peer, account))
     }
     workers[worker].accounts.removeAll(keepingCapacity: true)
   }
@@ -175,7 +170,7 @@ struct LeaseWalk: ~Copyable {
     for worker in workers {
       if worker.table.purses[index].term == term { sum += worker.table.purses[index].credits }
       for account in worker.table.accounts + worker.accounts
-      where Int(account.backEnd) == index && account.term == term {
+      where Int(account.backEnd.rawValue) == index && account.term == term {
         sum += UInt32(account.returned)
       }
     }

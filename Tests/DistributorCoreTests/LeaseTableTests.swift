@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import ControlProtocol
 import Rules
 import Testing
 
@@ -8,12 +9,12 @@ import Testing
 @Suite struct LeaseTableTests {
   static let millisecond: UInt64 = 1_000_000
 
-  func account(_ target: UInt64, _ backEnd: UInt16, used: UInt16 = 0, returned: UInt16 = 0) -> LeaseTable.Account {
-    LeaseTable.Account(target: target, pool: .every, backEnd: backEnd, term: 1, used: used, returned: returned)
+  func account(_ target: UInt64, _ backEnd: UInt16, used: UInt16 = 0, returned: UInt16 = 0) -> LeaseAccount {
+    LeaseAccount(target: target, pool: .every, backEnd: BackEndID(backEnd), term: 1, used: used, returned: returned)
   }
 
-  func collect(_ table: inout LeaseTable, now: UInt64, alongside: Bool = false) -> [LeaseTable.Account] {
-    var accounts: [LeaseTable.Account] = []
+  func collect(_ table: inout LeaseTable, now: UInt64, alongside: Bool = false) -> [LeaseAccount] {
+    var accounts: [LeaseAccount] = []
     table.collect(now: now, alongside: alongside, into: &accounts)
     return accounts
   }
@@ -116,7 +117,7 @@ import Testing
     table.grant(target: 1, pool: .every, backEnd: 7, credits: 1, time: 500, term: 5, now: 0)
     #expect(table.take(target: 1, pool: .every, now: 1) == 7)
     let told = collect(&table, now: 1, alongside: true)
-    #expect(told.first == account(1, 1, used: 1) && told.last?.backEnd == 7 && told.last?.term == 5)
+    #expect(told.first == account(1, 1, used: 1) && told.last?.backEnd == BackEndID(7) && told.last?.term == 5)
     #expect(told.count == 2 && table.credits == 2)
   }
 
@@ -174,7 +175,7 @@ import Testing
     var now: UInt64 = 0
     var open: [UInt64: Int] = [:]
     func name(_ backEnd: UInt16, _ term: UInt32) -> UInt64 { UInt64(backEnd) << 32 | UInt64(term) }
-    var accounts: [LeaseTable.Account] = []
+    var accounts: [LeaseAccount] = []
     var uses: [UInt64: Int] = [:]
     var taken = 0
     for step in 0..<20_000 {
@@ -202,7 +203,7 @@ import Testing
     table.dropAll(now: now)
     table.collect(now: now, alongside: true, into: &accounts)
     for account in accounts {
-      open[name(account.backEnd, account.term), default: 0] -= Int(account.used) + Int(account.returned)
+      open[name(account.backEnd.rawValue, account.term), default: 0] -= Int(account.used) + Int(account.returned)
       if account.used > 0 { uses[account.target, default: 0] -= Int(account.used) }
     }
     #expect(open.values.allSatisfy { $0 == 0 } && uses.values.allSatisfy { $0 == 0 }, "seed \(seed)")

@@ -70,6 +70,9 @@ struct FlowBookTests {
       ("after FIN, two minutes less a moment", .fin, 120 * second - 1, .alive),
       ("after FIN, two minutes", .fin, 120 * second, .closed),
       ("after RST, two minutes", .rst, 120 * second, .closed),
+      ("answered, an hour less a moment", .acknowledged, 3600 * second - 1, .alive),
+      ("answered, an hour", .acknowledged, 3600 * second, .idle),
+      ("after the reported end, two minutes", .ended, 120 * second, .closed),
       ("after FIN, a day", [.fin, .rst], 86_400 * second, .closed),
     ] as [(String, FlowEntry.Seen, UInt64, FlowBook.Age)])
   func ages(name: String, seen: FlowEntry.Seen, silence: UInt64, expected: FlowBook.Age) {

@@ -68,7 +68,8 @@ extension HandoffLoop {
         }
       }
     } catch {
-      direct.losses = 0
+      // A number that the counters never have: the next sweep looks again.
+      direct.losses = .max
       logger.warning("comparing with the kernel's connections failed, to be tried again: \(error)")
       return
     }

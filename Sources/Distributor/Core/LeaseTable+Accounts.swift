@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+public import ControlProtocol
 internal import Rules
 
 extension LeaseTable {
@@ -12,7 +13,7 @@ extension LeaseTable {
   /// Appends what the dispatcher must be told now.
   ///
   /// - Parameter alongside: something is sent to it anyway, so nothing waits.
-  public mutating func collect(now: UInt64, alongside: Bool, into list: inout [Account]) {
+  public mutating func collect(now: UInt64, alongside: Bool, into list: inout [LeaseAccount]) {
     if now >= sweepAt { sweep(now: now) }
     guard alongside || now >= tellAt else { return }
     for index in pending where entries[index].used > 0 { displace(index) }
@@ -50,7 +51,8 @@ extension LeaseTable {
     var left = credits
     while left > 0 {
       let part = UInt16(clamping: left)
-      accounts.append(Account(target: 0, pool: .every, backEnd: backEnd, term: term, used: 0, returned: part))
+      accounts.append(
+        LeaseAccount(target: 0, pool: .every, backEnd: BackEndID(backEnd), term: term, used: 0, returned: part))
       left -= UInt32(part)
     }
     returned += UInt64(credits)
@@ -61,8 +63,9 @@ extension LeaseTable {
   mutating func displace(_ index: Int) {
     let entry = entries[index]
     accounts.append(
-      Account(
-        target: entry.target, pool: entry.pool, backEnd: entry.backEnd, term: entry.term, used: entry.used, returned: 0)
+      LeaseAccount(
+        target: entry.target, pool: entry.pool, backEnd: BackEndID(entry.backEnd), term: entry.term, used: entry.used,
+        returned: 0)
     )
     entries[index].used = 0
   }

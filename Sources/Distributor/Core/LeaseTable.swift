@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+internal import ControlProtocol
 public import Rules
 
 /// Decisions that a worker may repeat without asking.
@@ -9,25 +10,6 @@ public import Rules
 /// allocated per request. Every credit ends as used or returned in exactly one account, unless the dispatcher is lost before
 /// it is told.
 public struct LeaseTable: Sendable {
-  /// What became of credits of one back-end since they were last accounted for: used by one target, or returned.
-  public struct Account: Hashable, Sendable, BitwiseCopyable {
-    public var target: UInt64
-    public var pool: PoolID
-    public var backEnd: UInt16
-    public var term: UInt32
-    public var used: UInt16
-    public var returned: UInt16
-
-    public init(target: UInt64, pool: PoolID, backEnd: UInt16, term: UInt32, used: UInt16, returned: UInt16) {
-      self.target = target
-      self.pool = pool
-      self.backEnd = backEnd
-      self.term = term
-      self.used = used
-      self.returned = returned
-    }
-  }
-
   /// A target's back-end.
   struct Entry: Sendable, BitwiseCopyable {
     var target: UInt64 = 0
@@ -72,7 +54,7 @@ public struct LeaseTable: Sendable {
   /// Entries with uses to tell of.
   var pending: [Int] = []
   /// Accounts that belong to no entry.
-  var accounts: [Account] = []
+  var accounts: [LeaseAccount] = []
   var tellAt = UInt64.max
   /// No purse is over before this.
   var sweepAt = UInt64.max

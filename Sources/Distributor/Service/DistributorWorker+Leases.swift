@@ -34,13 +34,7 @@ extension DistributorWorker {
   mutating func tellLeases(to connection: ControlConnection, alongside: Bool) {
     leases.collect(now: core.now, alongside: alongside, into: &leaseAccounts)
     if leaseAccounts.isEmpty { return }
-    connection.send(
-      .leaseAccounts(
-        leaseAccounts.map {
-          LeaseAccount(
-            target: $0.target, pool: $0.pool, backEnd: BackEndID($0.backEnd), term: $0.term, used: $0.used,
-            returned: $0.returned)
-        }))
+    connection.send(.leaseAccounts(leaseAccounts))
     leaseAccounts.removeAll(keepingCapacity: true)
   }
 }

@@ -28,7 +28,7 @@ struct DistributorWorker: ~Copyable {
   let dispatcher: Dialer
   var decisions = DecisionQueue()
   var leases = LeaseTable()
-  var leaseAccounts: [LeaseTable.Account] = []
+  var leaseAccounts: [LeaseAccount] = []
   var view = ClusterView(epoch: 0, backEnds: [], services: [])
   /// By `BackEndID.rawValue`; nil for numbers that the dispatcher has not given.
   var backEnds: [BackEndLink?] = []

@@ -27,6 +27,7 @@
 #include "frame.bpf.h"
 #include "serve_packet.bpf.h"
 #include "siphash.bpf.h"
+#include "decapsulate.bpf.h"
 
 // MARK: Packets
 

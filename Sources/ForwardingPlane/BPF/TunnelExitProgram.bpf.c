@@ -18,8 +18,7 @@
 
 #include "tunnel.h"
 
-// Newer than the header files of some build machines (include/uapi/linux/bpf.h, Linux 6.3).
-enum { DECAPSULATES_IPV4 = 1 << 7, DECAPSULATES_IPV6 = 1 << 8 };
+#include "decapsulate.bpf.h"
 
 // The distributors of the cluster, by internal address.
 struct {
@@ -137,16 +136,7 @@ int handoff_decapsulate(struct __sk_buff *skb) {
   bool carries = inner.protocol == IPPROTO_TCP || inner.protocol == (inner.ipv4 ? IPPROTO_ICMP : IPPROTO_ICMPV6);
   if (!carries || !bpf_map_lookup_elem(&tunnel_served, &inner.destination)) return finish(TUNNEL_NOT_SERVED, DROP);
 
-  __u64 flags = BPF_F_ADJ_ROOM_FIXED_GSO | (inner.ipv4 ? DECAPSULATES_IPV4 : DECAPSULATES_IPV6);
-  if (bpf_skb_adjust_room(skb, -(__s32)(start - ETH_HLEN), BPF_ADJ_ROOM_MAC, flags)) {
-    return finish(TUNNEL_REWRITE_FAILED, DROP);
-  }
-  if (inner.ipv4 != outer.ipv4) {
-    __be16 type = bpf_htons(inner.ipv4 ? ETH_P_IP : ETH_P_IPV6);
-    if (bpf_skb_store_bytes(skb, offsetof(struct ethhdr, h_proto), &type, sizeof(type), 0)) {
-      return finish(TUNNEL_REWRITE_FAILED, DROP);
-    }
-  }
+  if (!take_out(skb, start, inner.ipv4)) return finish(TUNNEL_REWRITE_FAILED, DROP);
   return finish(TUNNEL_DECAPSULATED, PASS);
 }
 

@@ -3,9 +3,6 @@
 // Taking a handoff that comes in one packet, without the agent (handoff_packet.h).
 #pragma once
 
-// Newer than the header files of some build machines (include/uapi/linux/bpf.h, Linux 6.3).
-enum { DECAPSULATES_IPV4 = 1 << 7, DECAPSULATES_IPV6 = 1 << 8 };
-
 // What the tag is made of.
 struct handoff_words {
   __u64 negotiated, origin, handoff, timestamps;
@@ -106,15 +103,6 @@ static __always_inline __u32 find_handoff(struct __sk_buff *skb, __u16 port) {
   struct udphdr udp;
   if (bpf_skb_load_bytes(skb, offset, &udp, sizeof(udp)) || udp.dest != port) return 0;
   return offset + sizeof(udp);
-}
-
-// From the datagram to the request in it, as if that had come by itself.
-static __always_inline bool take_out(struct __sk_buff *skb, __u32 start, bool ipv4) {
-  __be16 type = bpf_htons(ipv4 ? ETH_P_IP : ETH_P_IPV6);
-  bool changes = skb->protocol != type;
-  __u64 flags = BPF_F_ADJ_ROOM_FIXED_GSO | (ipv4 ? DECAPSULATES_IPV4 : DECAPSULATES_IPV6);
-  if (bpf_skb_adjust_room(skb, -(__s32)(start - ETH_HLEN), BPF_ADJ_ROOM_MAC, flags)) return false;
-  return !changes || bpf_skb_store_bytes(skb, offsetof(struct ethhdr, h_proto), &type, sizeof(type), 0) == 0;
 }
 
 static __always_inline struct serve_pending *enter(
