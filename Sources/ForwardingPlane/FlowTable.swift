@@ -70,6 +70,9 @@ public final class FlowTable: Sendable {
     counters.read(.synReused) &+ counters.read(.challengeConfirmed)
   }
 
+  /// The program has entered a flow by itself.
+  public func countEntry() { balance.add(1, ordering: .relaxed) }
+
   /// Enters a flow, or replaces its entry: from the next packet on, the kernel acts on it.
   ///
   /// - Throws: `.tableFull` or `.outOfKernelMemory` when there is no room, and nothing has changed then.

@@ -57,6 +57,8 @@ public enum ForwardingOutcome: Int, CaseIterable, Hashable, Sendable {
   case hopsExceeded
   /// A router's error about a packet of the back-end, sent on to it.
   case errorForwarded
+  /// A first request, handed off by the program under a lease.
+  case handedOff
 
   /// The value of the metric's label `outcome`.
   public var label: String {
@@ -86,6 +88,7 @@ public enum ForwardingOutcome: Int, CaseIterable, Hashable, Sendable {
     case .tunnelTooBig: "tunnel_too_big"
     case .hopsExceeded: "hops_exceeded"
     case .errorForwarded: "error_forwarded"
+    case .handedOff: "handed_off"
     }
   }
 }

@@ -53,6 +53,8 @@ public struct ForwardingPlane: ~Copyable, Sendable {
   public let handshake: HandshakeTable
   /// Ways to server nodes on other networks.
   public let tunnels: TunnelTable
+  /// What the program needs to hand connections off by itself.
+  public let leases: LeasePlane
   private let counterArray: CounterArray
   private let createdQdisc: Bool
 
@@ -123,6 +125,7 @@ public struct ForwardingPlane: ~Copyable, Sendable {
       createdBefore = created
     }
     let counters = try CounterArray(loaded.maps.counters)
+    let leases = try LeasePlane(loaded.leaseMaps)
     let table = FlowTable(map: loaded.maps.flows, counters: counters, capacity: configuration.capacity)
     let adoption = table.adopt(from: predecessor, counters)
     let created = try hook.createQdisc()
@@ -140,7 +143,7 @@ public struct ForwardingPlane: ~Copyable, Sendable {
       hook: hook, stateMap: loaded.maps.state, services: ServiceSet(map: loaded.maps.services),
       handshake: HandshakeTable(
         handshake: loaded.maps.handshake, alive: loaded.maps.alive, rings: loaded.maps.rings),
-      tunnels: TunnelTable(map: loaded.maps.tunnels), counterArray: counters,
+      tunnels: TunnelTable(map: loaded.maps.tunnels), leases: leases, counterArray: counters,
       createdQdisc: created || createdBefore)
   }
 

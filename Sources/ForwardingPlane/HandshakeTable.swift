@@ -5,6 +5,7 @@ import Clibbpf
 import Glibc
 import LinuxKernel
 import Synchronization
+public import Wire
 
 /// How the program answers handshakes, and where packets for user space go.
 public struct HandshakePlan: Hashable, Sendable {
@@ -20,10 +21,12 @@ public struct HandshakePlan: Hashable, Sendable {
   public var window: UInt16
   /// At most 14; only for clients that offer scaling.
   public var windowScale: UInt8
+  /// Of the hashes of targets.
+  public var targetKey: KeyedHash
 
   public init(
     answersInKernel: Bool, usesRings: Bool, workers: Int, segmentSizeIPv4: UInt16, segmentSizeIPv6: UInt16,
-    window: UInt16, windowScale: UInt8
+    window: UInt16, windowScale: UInt8, targetKey: KeyedHash
   ) {
     self.answersInKernel = answersInKernel
     self.usesRings = usesRings
@@ -32,6 +35,7 @@ public struct HandshakePlan: Hashable, Sendable {
     self.segmentSizeIPv6 = segmentSizeIPv6
     self.window = window
     self.windowScale = windowScale
+    self.targetKey = targetKey
   }
 }
 
@@ -138,6 +142,7 @@ public final class HandshakeTable: Sendable {
       record.segment_size_ipv6 = plan.segmentSizeIPv6
       record.window = plan.window
       record.window_scale = plan.windowScale
+      record.target_key = plan.targetKey.words
       record.flags =
         (plan.answersInKernel ? UInt32(HANDOFF_ANSWERS_SYN.rawValue) : 0)
         | (plan.usesRings ? UInt32(HANDOFF_USES_RING.rawValue) : 0)

@@ -17,6 +17,15 @@ struct PlaneMaps: Sendable {
   var tunnels: SharedDescriptor
 }
 
+/// The maps of handoffs by the program itself. They belong to one process: a successor makes new ones, since leases end with
+/// the workers that got them.
+struct LeaseMaps: Sendable {
+  var workers: SharedDescriptor
+  var targets: SharedDescriptor
+  var nodes: SharedDescriptor
+  var claims: SharedDescriptor
+}
+
 /// The BPF program with its maps, in the kernel.
 struct LoadedProgram: Sendable {
   static let programName = "handoff_forward"
@@ -24,9 +33,13 @@ struct LoadedProgram: Sendable {
     flows: "handoff_flows", services: "handoff_service", counters: "handoff_counts", state: "handoff_state",
     handshake: "handoff_shake", alive: "handoff_alive", rings: "handoff_rings", tunnels: "handoff_tunnels"
   )
+  static let leaseMapNames = (
+    workers: "lease_workers", targets: "lease_targets", nodes: "lease_nodes", claims: "lease_claims"
+  )
 
   var program: SharedDescriptor
   var maps: PlaneMaps
+  var leaseMaps: LeaseMaps
 
   static func embeddedObject() -> [UInt8] { BPFObject.embedded(ForwardingProgramObject.hexadecimal) }
 
@@ -58,7 +71,8 @@ struct LoadedProgram: Sendable {
       throw ForwardingPlaneError(error, interface: interface)
     }
     do throws(SystemError) {
-      return LoadedProgram(program: try object.program(programName), maps: try PlaneMaps(of: object))
+      return LoadedProgram(
+        program: try object.program(programName), maps: try PlaneMaps(of: object), leaseMaps: try LeaseMaps(of: object))
     } catch {
       throw .system(error)
     }
@@ -73,6 +87,10 @@ struct LoadedProgram: Sendable {
     object.check(mapNames.alive, UInt32.self, UInt64.self)
     object.check(mapNames.rings, UInt32.self, UInt32.self)
     object.check(mapNames.tunnels, UInt32.self, tunnel_node.self)
+    object.check(leaseMapNames.workers, UInt32.self, lease_worker.self)
+    object.check(leaseMapNames.targets, lease_target_key.self, lease_target.self)
+    object.check(leaseMapNames.nodes, lease_node_key.self, lease_node.self)
+    object.check(leaseMapNames.claims, handoff_flow_key.self, UInt32.self)
   }
 
   private static func settleMaps(
@@ -103,5 +121,14 @@ extension PlaneMaps {
       counters: try object.map(names.counters), state: try object.map(names.state),
       handshake: try object.map(names.handshake), alive: try object.map(names.alive),
       rings: try object.map(names.rings), tunnels: try object.map(names.tunnels))
+  }
+}
+
+extension LeaseMaps {
+  fileprivate init(of object: borrowing BPFObject) throws(SystemError) {
+    let names = LoadedProgram.leaseMapNames
+    self.init(
+      workers: try object.map(names.workers), targets: try object.map(names.targets),
+      nodes: try object.map(names.nodes), claims: try object.map(names.claims))
   }
 }

@@ -4,6 +4,7 @@ import CForwardingPlane
 import CLinux
 import Clibbpf
 import Glibc
+public import Handoff
 import LinuxKernel
 
 /// One worker's end of a BPF ring buffer (kernel/bpf/ringbuf.c): packets that the program copied, read in place. While
@@ -66,12 +67,13 @@ public struct PacketRing: ~Copyable, @unchecked Sendable {
   /// Readable while packets wait.
   public var descriptor: Int32 { map.raw }
 
-  /// Gives each packet that waits, from its IP header on, and gives its memory back to the kernel.
+  /// Gives each packet that waits, from its IP header on, and gives its memory back to the kernel. With it comes what the
+  /// program says of a connection that it handed off with this packet; nil for a packet that has to be dealt with.
   ///
   /// - Parameter limit: the most packets; more make the descriptor ready again.
   /// - Returns: how many there were.
   public mutating func receive<Context: ~Copyable>(
-    into context: inout Context, limit: Int, _ body: (inout Context, Span<UInt8>) -> Void
+    into context: inout Context, limit: Int, _ body: (inout Context, Span<UInt8>, LeasedHandoff?) -> Void
   ) -> Int {
     var count = 0
     var position = unsafe consumer.pointee
@@ -88,11 +90,11 @@ public struct PacketRing: ~Copyable, @unchecked Sendable {
       if header & PacketRing.discarded == 0 {
         // SAFETY: the program reserved `length` bytes and wrote the packet's length, which it had checked against them.
         let start = unsafe record + PacketRing.headerLength
-        let packet = unsafe Int(start.loadUnaligned(as: handoff_ring_record.self).length)
+        let about = unsafe start.loadUnaligned(as: handoff_ring_record.self)
         let room = length - MemoryLayout<handoff_ring_record>.size
         let bytes = unsafe UnsafeRawBufferPointer(
-          start: start + MemoryLayout<handoff_ring_record>.size, count: min(packet, room))
-        unsafe body(&context, bytes.bindMemory(to: UInt8.self).span)
+          start: start + MemoryLayout<handoff_ring_record>.size, count: min(Int(about.length), room))
+        unsafe body(&context, bytes.bindMemory(to: UInt8.self).span, LeasedHandoff(about))
         count += 1
       }
       position += UInt((length + PacketRing.headerLength + 7) & ~7)
@@ -101,5 +103,14 @@ public struct PacketRing: ~Copyable, @unchecked Sendable {
       unsafe clinux_store_release(consumer, position)
     }
     return count
+  }
+}
+
+extension LeasedHandoff {
+  fileprivate init?(_ record: handoff_ring_record) {
+    if record.handoff == 0 { return nil }
+    self.init(
+      id: HandoffID(record.handoff), backEnd: UInt16(truncatingIfNeeded: record.back_end), target: record.target,
+      term: record.term, epoch: record.epoch)
   }
 }

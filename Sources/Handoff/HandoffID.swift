@@ -8,8 +8,22 @@ public struct HandoffID: Hashable, Sendable, BitwiseCopyable {
   @inlinable
   public init(_ rawValue: UInt64) { self.rawValue = rawValue }
 
+  /// The generation counts without its highest bit, which names of the kernel have set.
   @inlinable
-  public init(slot: UInt32, generation: UInt32) { self.init(UInt64(generation) << 32 | UInt64(slot)) }
+  public init(slot: UInt32, generation: UInt32) {
+    self.init(UInt64(generation & ~HandoffID.kernelBit) << 32 | UInt64(slot))
+  }
+
+  @usableFromInline static var kernelBit: UInt32 { 1 << 31 }
+
+  /// Given by the distributor's program in the kernel, which handed the connection off by itself.
+  @inlinable
+  public var isByKernel: Bool { generation & HandoffID.kernelBit != 0 }
+
+  @inlinable
+  public func names(slot: UInt32, generation: UInt32) -> Bool {
+    self == HandoffID(slot: slot, generation: generation)
+  }
 
   @inlinable
   public var slot: UInt32 { UInt32(truncatingIfNeeded: rawValue) }

@@ -2,7 +2,7 @@
 
 /// SipHash-2-4 (Aumasson, Bernstein 2012): a keyed hash that two nodes with the same key agree on. Swift's own `Hasher`
 /// is seeded per process and must not decide placement.
-public struct KeyedHash: Sendable, BitwiseCopyable {
+public struct KeyedHash: Hashable, Sendable, BitwiseCopyable {
   @usableFromInline let k0: UInt64
   @usableFromInline let k1: UInt64
 
@@ -11,6 +11,9 @@ public struct KeyedHash: Sendable, BitwiseCopyable {
     self.k0 = k0
     self.k1 = k1
   }
+
+  /// The key, for a program in the kernel that makes the same hashes.
+  public var words: (UInt64, UInt64) { (k0, k1) }
 
   @usableFromInline
   struct State: BitwiseCopyable {

@@ -38,6 +38,7 @@ enum Event: Equatable {
   case deliver(Sent, backEnd: UInt16)
   case returned(UInt16)
   case unknown([UInt8])
+  case handedOff(LeasedHandoff, FlowTuple)
 }
 
 extension Event {
@@ -49,7 +50,8 @@ extension Event {
     case .handOff(let id, let backEnd, let snapshot, let request, .messageAfterPacket):
       self = .handOffAgain(id, backEnd: backEnd, snapshot, request: String(decoding: bytes[request], as: UTF8.self))
     case .flowClosing(let id, let flow): self = .closing(id, flow)
-    case .withdrawFlow(let id, let flow): self = .withdraw(id, flow)
+    case .withdrawFlow(let id, let flow, clientInitialSequence: _): self = .withdraw(id, flow)
+    case .handedOff(let handoff, let flow): self = .handedOff(handoff, flow)
     case .handOff(let id, let backEnd, let snapshot, let request, _):
       self = .handOff(id, backEnd: backEnd, snapshot, request: String(decoding: bytes[request], as: UTF8.self))
     case .abortHandoff(let id, let backEnd): self = .abort(id, backEnd: backEnd)
@@ -94,6 +96,11 @@ final class Rig {
 
   func receive(_ packet: [UInt8]) throws -> [Event] {
     responder.receive(packet.span, now: now, into: &actions)
+    return try take()
+  }
+
+  func handedOff(_ handoff: LeasedHandoff, _ packet: [UInt8]) throws -> [Event] {
+    responder.handedOff(handoff, packet.span, now: now, into: &actions)
     return try take()
   }
 

@@ -14,8 +14,11 @@ struct LayoutTests {
     #expect(MemoryLayout<handoff_flow_entry>.size == 32)
     #expect(MemoryLayout<handoff_service_key>.size == 20)
     #expect(MemoryLayout<handoff_state>.size == 16)
-    #expect(MemoryLayout<handoff_handshake>.size == 112)
-    #expect(MemoryLayout<handoff_ring_record>.size == 8)
+    #expect(MemoryLayout<handoff_handshake>.size == 128)
+    #expect(MemoryLayout<handoff_ring_record>.size == 32)
+    #expect(MemoryLayout<lease_target_key>.size == 16 && MemoryLayout<lease_target>.size == 16)
+    #expect(MemoryLayout<lease_node>.size == 64)
+    #expect(MemoryLayout<lease_worker>.size == 32 + 16 * LeasePlane.maximumBackEnds)
     #expect(MemoryLayout<handoff_counters>.size == 8 * ForwardingOutcome.allCases.count)
   }
 
@@ -32,6 +35,7 @@ struct LayoutTests {
       (.ringFull, HANDOFF_RING_FULL), (.unattended, HANDOFF_UNATTENDED), (.tunnelled, HANDOFF_TUNNELLED),
       (.tunnelUnknown, HANDOFF_TUNNEL_UNKNOWN), (.tunnelTooBig, HANDOFF_TUNNEL_TOO_BIG),
       (.hopsExceeded, HANDOFF_HOPS_EXCEEDED), (.errorForwarded, HANDOFF_ERROR_FORWARDED),
+      (.handedOff, HANDOFF_HANDED_OFF),
     ]
     #expect(expected.map(\.0) == ForwardingOutcome.allCases)
     for (outcome, constant) in expected { #expect(outcome.rawValue == Int(constant.rawValue)) }

@@ -44,7 +44,7 @@ struct TunnelEntryTests {
       way.flow,
       FlowEntry(
         action: .tunnel(number), clientISN: FlowEntry.isn, handoff: .init(7), backEnd: 3, now: 1,
-        sendNext: FlowEntry.sendNext))
+        sendNext: FlowEntry.sampleSendNext))
     try body(plane, interface)
   }
 
@@ -110,7 +110,7 @@ struct TunnelEntryTests {
         way.flow,
         FlowEntry(
           action: .tunnel(9), clientISN: FlowEntry.isn, handoff: .init(7), backEnd: 3, now: 1,
-          sendNext: FlowEntry.sendNext))
+          sendNext: FlowEntry.sampleSendNext))
       let nowhere = try run(plane, Frame.tcp(way.flow, .ack), interface)
       #expect(nowhere.verdict == .drop && nowhere.outcomes == [.tunnelUnknown])
     }
@@ -160,7 +160,7 @@ struct TunnelEntryTests {
       flow,
       FlowEntry(
         action: .tunnel(number), clientISN: FlowEntry.isn, handoff: .init(7), backEnd: 3, now: 1,
-        sendNext: FlowEntry.sendNext))
+        sendNext: FlowEntry.sampleSendNext))
     let tunnelled = try run(plane, frame, interface)
     #expect(tunnelled.verdict == .redirect && tunnelled.outcomes == [.errorForwarded])
     expect(tunnelled, toCarry: Frame.oneHopFurther(frame.ipPacket), way)

@@ -7,7 +7,7 @@
 #include <linux/types.h>
 
 enum {
-  HANDOFF_LAYOUT_VERSION = 3,
+  HANDOFF_LAYOUT_VERSION = 4,
   // Flows when the loader says nothing; it sets the real number before the maps are made.
   HANDOFF_DEFAULT_FLOWS = 262144,
   HANDOFF_MAX_SERVICES = 1024,
@@ -114,6 +114,8 @@ struct handoff_handshake {
   // as its cookies live.
   struct handoff_cookie_key keys[2];
   __u64 timestamp_key[2];
+  // Of the hashes of targets, the same in the whole cluster.
+  __u64 target_key[2];
   // Spreads flows over workers.
   __u64 spread_key;
   __u32 flags;
@@ -128,7 +130,14 @@ struct handoff_handshake {
 // In front of each packet in a ring; the packet begins with its IP header.
 struct handoff_ring_record {
   __u32 length;
-  __u32 zero;
+  // What follows is 0 for a packet that user space has to deal with. Else the program has handed the connection off: to
+  // this back-end, under this name, with a credit of this term, for this target.
+  __u32 back_end;
+  __u64 handoff;
+  __u64 target;
+  __u32 term;
+  // The worker's epoch when the credit was taken.
+  __u32 epoch;
 };
 
 // Every packet that the program sees ends in exactly one of these.
@@ -183,6 +192,8 @@ enum handoff_outcome {
   HANDOFF_HOPS_EXCEEDED,
   // A router's error about a packet of the back-end, sent on to it.
   HANDOFF_ERROR_FORWARDED,
+  // A request handed off here, under a lease.
+  HANDOFF_HANDED_OFF,
   HANDOFF_OUTCOMES,
 };
 

@@ -72,6 +72,9 @@ static inline unsigned int clinux_load_acquire_32(const unsigned int *word) { re
 static inline void clinux_store_release(unsigned long *word, unsigned long value) {
   __atomic_store_n(word, value, __ATOMIC_RELEASE);
 }
+static inline int clinux_replace_if(unsigned long *word, unsigned long expected, unsigned long value) {
+  return __atomic_compare_exchange_n(word, &expected, value, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
+}
 // MEMBARRIER_CMD_GLOBAL (include/uapi/linux/membarrier.h).
 static inline int clinux_membarrier_global(void) { return (int)syscall(SYS_membarrier, 1, 0, 0); }
 // For timing finer than a millisecond: waits with a timespec (Linux 5.11), and a thread's timer slack.

@@ -28,7 +28,9 @@ public enum Action: Sendable {
   case flowClosing(HandoffID, flow: FlowTuple)
   /// Take the flow-table entry of a handoff by packet back, and answer with `flowWithdrawn`: the back-end did not say that it
   /// has the connection.
-  case withdrawFlow(HandoffID, flow: FlowTuple)
+  case withdrawFlow(HandoffID, flow: FlowTuple, clientInitialSequence: SequenceNumber)
+  /// The kernel has handed this connection off and entered its flow: the driver does its own part of the book-keeping.
+  case handedOff(LeasedHandoff, flow: FlowTuple)
   /// Forward a packet of the client to `backEnd` as it is.
   case deliver(Range<Int>, backEnd: UInt16)
   /// A decision counted the connection at this back-end, and it did not go there: the dispatcher must uncount it.

@@ -12,6 +12,8 @@ struct Connection: BitwiseCopyable {
   var hash: UInt64
   /// Counts what happened in this slot; half of a `HandoffID`.
   var generation: UInt32 = 0
+  /// The name that the kernel gave the handoff which it made by itself; 0 while the connection goes by the slot's own name.
+  var kernelName: UInt64 = 0
   var phase: Phase = .vacant
 
   /// irs and iss of RFC 9293 section 3.3.1.

@@ -6,7 +6,7 @@ internal import Rules
 extension LeaseTable {
   /// When `collect` has something to do; nil while no credit is left and nothing is untold.
   public var nextDeadline: UInt64? {
-    let next = min(tellAt, credits > 0 ? sweepAt : .max)
+    let next = min(tellAt, credits + lent > 0 ? sweepAt : .max)
     return next == .max ? nil : next
   }
 
@@ -23,10 +23,12 @@ extension LeaseTable {
     tellAt = .max
   }
 
-  /// The dispatcher is lost: it counts anew, and nobody is there to be told.
+  /// The dispatcher is lost: it counts anew, and nobody is there to be told. What the kernel tells of credits that were lent
+  /// before this is no longer for `usedInKernel`.
   public mutating func forget() {
-    forgotten += credits
+    forgotten += credits + lent
     credits = 0
+    lent = 0
     for index in entries.indices { entries[index] = Entry() }
     for index in purses.indices { purses[index] = Purse() }
     pending.removeAll(keepingCapacity: true)
@@ -38,7 +40,8 @@ extension LeaseTable {
   /// Returns credits whose time is over.
   private mutating func sweep(now: UInt64) {
     sweepAt = .max
-    for index in purses.indices where purses[index].credits > 0 {
+    for index in purses.indices where purses[index].credits + purses[index].lent > 0 {
+      // What is lent and not back by now is used, and will be told.
       if purses[index].expires <= now {
         drop(backEnd: UInt16(index), now: now)
       } else {

@@ -9,6 +9,8 @@ public import Rules
 /// back-end. Targets are kept in sets of eight entries in a table of fixed size, credits in one pool per back-end; nothing is
 /// allocated per request. Every credit ends as used or returned in exactly one account, unless the dispatcher is lost before
 /// it is told.
+///
+/// Credits can be lent to the program in the kernel, which uses them by itself and tells of it later (`LeaseTable+Lent`).
 public struct LeaseTable: Sendable {
   /// A target's back-end.
   struct Entry: Sendable, BitwiseCopyable {
@@ -26,6 +28,8 @@ public struct LeaseTable: Sendable {
   /// Credits of one back-end.
   struct Purse: Sendable, BitwiseCopyable {
     var credits: UInt32 = 0
+    /// Credits that the kernel has, or has used without our knowing of it yet.
+    var lent: UInt32 = 0
     var term: UInt32 = 0
     var expires: UInt64 = 0
   }
@@ -40,7 +44,7 @@ public struct LeaseTable: Sendable {
 
   /// Targets given up for others before their time.
   public internal(set) var evictions: UInt64 = 0
-  /// Credits by what became of them: `granted == used + returned + forgotten + credits`.
+  /// Credits by what became of them: `granted == used + returned + forgotten + credits + lent`.
   public internal(set) var granted: UInt64 = 0
   public internal(set) var used: UInt64 = 0
   public internal(set) var returned: UInt64 = 0
@@ -48,6 +52,8 @@ public struct LeaseTable: Sendable {
   public internal(set) var forgotten: UInt64 = 0
   /// Credits that are left.
   public internal(set) var credits: UInt64 = 0
+  /// Credits that are lent.
+  public internal(set) var lent: UInt64 = 0
 
   var entries: [Entry]
   var purses = [Purse](repeating: Purse(), count: LeaseTable.backEnds)
@@ -76,23 +82,28 @@ public struct LeaseTable: Sendable {
 
   /// Takes a credit for a request that sticks to nothing and excludes nothing; nil when the dispatcher must be asked.
   public mutating func take(target: UInt64, pool: PoolID, now: UInt64) -> UInt16? {
-    if credits == 0 { return nil }
-    for index in ways(target, pool) where entries[index].target == target && entries[index].pool == pool {
-      guard now < entries[index].expires else { return nil }
-      let backEnd = entries[index].backEnd
-      let purse = purses[Int(backEnd)]
-      guard purse.credits > 0, now < purse.expires else { return nil }
-      if entries[index].used > 0, entries[index].term != purse.term || entries[index].used == .max { displace(index) }
-      if entries[index].used == 0 { pending.append(index) }
-      entries[index].term = purse.term
-      entries[index].used += 1
-      purses[Int(backEnd)].credits -= 1
-      credits -= 1
-      used += 1
-      tellAt = min(tellAt, now &+ LeaseTable.tellingDelay)
-      return backEnd
-    }
+    guard credits > 0, let index = find(target, pool), now < entries[index].expires else { return nil }
+    let backEnd = entries[index].backEnd
+    let purse = purses[Int(backEnd)]
+    guard purse.credits > 0, now < purse.expires else { return nil }
+    purses[Int(backEnd)].credits -= 1
+    credits -= 1
+    countUse(index, term: purse.term, now: now)
+    return backEnd
+  }
+
+  func find(_ target: UInt64, _ pool: PoolID) -> Int? {
+    for index in ways(target, pool) where holds(index, target, pool) { return index }
     return nil
+  }
+
+  mutating func countUse(_ index: Int, term: UInt32, now: UInt64) {
+    if entries[index].used > 0, entries[index].term != term || entries[index].used == .max { displace(index) }
+    if entries[index].used == 0 { pending.append(index) }
+    entries[index].term = term
+    entries[index].used += 1
+    used += 1
+    tellAt = min(tellAt, now &+ LeaseTable.tellingDelay)
   }
 
   /// The dispatcher named a target's back-end and gave credits of it, perhaps none because it gave some before.
@@ -123,8 +134,13 @@ public struct LeaseTable: Sendable {
   }
 
   /// The dispatcher decided for a target without a lease: what is known of it may be wrong.
-  public mutating func revoke(target: UInt64, pool: PoolID) {
-    for index in ways(target, pool) where holds(index, target, pool) { entries[index].expires = 0 }
+  ///
+  /// - Returns: whether something was known.
+  @discardableResult
+  public mutating func revoke(target: UInt64, pool: PoolID) -> Bool {
+    guard let index = find(target, pool) else { return false }
+    entries[index].expires = 0
+    return true
   }
 
   private func holds(_ index: Int, _ target: UInt64, _ pool: PoolID) -> Bool {

@@ -37,6 +37,7 @@ extension Responder {
   ) {
     // Each attempt has a name of its own, so that a late answer to an earlier one meets nothing.
     table.slots[slot].generation &+= 1
+    forgetKernelName(slot)
     table.slots[slot].phase = .deciding(attempt)
     tally.attemptsStarted &+= 1
     tally.attemptsUnderWay += 1
@@ -48,13 +49,18 @@ extension Responder {
   func giveUpAt(_ attempt: Attempt) -> UInt64 { attempt.requestedAt &+ configuration.placementTimeout }
 
   func name(_ slot: Int) -> HandoffID {
-    HandoffID(slot: UInt32(slot), generation: table.slots[slot].generation)
+    let kernelName = table.slots[slot].kernelName
+    if kernelName != 0 { return HandoffID(kernelName) }
+    return HandoffID(slot: UInt32(slot), generation: table.slots[slot].generation)
   }
 
   /// The slot of an attempt that is still under way.
   func find(_ id: HandoffID) -> Int? {
+    if id.isByKernel { return leased[id] }
     let slot = Int(id.slot)
-    guard slot < table.slots.count, table.slots[slot].generation == id.generation else { return nil }
+    guard slot < table.slots.count, id.names(slot: id.slot, generation: table.slots[slot].generation) else {
+      return nil
+    }
     return slot
   }
 
@@ -119,6 +125,8 @@ extension Responder {
     guard let slot = find(id), case .handingOff(let attempt, let asked) = table.slots[slot].phase, asked == backEnd
     else {
       tally.lateAcceptances &+= 1
+      // One that was never in the table: nothing of it is anywhere else.
+      if id.isByKernel, find(id) == nil { return }
       if let slot = find(id), case .tombstone(backEnd) = table.slots[slot].phase { return }
       abort(id, at: backEnd, into: &actions)
       return

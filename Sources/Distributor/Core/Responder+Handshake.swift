@@ -78,6 +78,14 @@ extension Responder {
       return nil
     }
     guard !table.isFull else { return .tableFull }
+    let slot = openByCookie(arrival, offer, number)
+    _ = receiveText(slot, arrival, packet, into: &actions)
+    return .cookieAccepted
+  }
+
+  /// Enters a connection whose handshake is known by its cookie alone. The table has room.
+  mutating func openByCookie(_ arrival: Arrival, _ offer: CookieOffer, _ number: SequenceNumber) -> Int {
+    let segment = arrival.segment
     // The timestamp that the client echoes has the exact scale of which the cookie has the next lower one.
     var windowScale = offer.windowScale
     if let timestamps = segment.options.timestamps, let exact = CookieTimestamp.decode(timestamps.echo).windowScale,
@@ -88,12 +96,11 @@ extension Responder {
     }
     let slot = table.insert(
       connection(
-        arrival.flow, clientInitial: clientInitial, initialSequence: number, segmentSize: offer.maximumSegmentSize,
-        windowScale: windowScale, sackPermitted: offer.sackPermitted, arrival))
+        arrival.flow, clientInitial: segment.sequence.advanced(by: -1), initialSequence: number,
+        segmentSize: offer.maximumSegmentSize, windowScale: windowScale, sackPermitted: offer.sackPermitted, arrival))
     open(slot, now: arrival.now)
     updateSendWindow(slot, segment)
-    _ = receiveText(slot, arrival, packet, into: &actions)
-    return .cookieAccepted
+    return slot
   }
 
   /// With the handshake in the kernel nobody tells us when a client begins a new connection on its old port: the first
@@ -118,12 +125,12 @@ extension Responder {
     guard clientInitial != table.slots[slot].clientInitial else { return nil }
     let cookie = SynCookie(keys: keys.handshake, flow: arrival.flow, clientInitial: clientInitial)
     guard cookie.validate(arrival.segment.acknowledgment.advanced(by: -1), now: arrival.now) != nil else { return nil }
-    abandon(slot, into: &actions)
+    abandon(slot, now: arrival.now, into: &actions)
     return acceptCookie(arrival, packet, into: &actions)
   }
 
   /// Ends whatever the slot has, without a packet to the client.
-  private mutating func abandon(_ slot: Int, into actions: inout ActionList) {
+  mutating func abandon(_ slot: Int, now: UInt64, into actions: inout ActionList) {
     switch table.slots[slot].phase {
     case .vacant: preconditionFailure("a vacant slot was found")
     case .embryonic:
@@ -136,7 +143,7 @@ extension Responder {
     case .handingOff:
       dropHandoff(slot, into: &actions)
       finish(slot, .superseded)
-    case .passed: confirm(slot, now: 0)
+    case .passed: confirm(slot, now: now)
     case .timeWait, .tombstone: break
     }
     remove(slot)

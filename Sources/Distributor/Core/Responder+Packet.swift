@@ -96,7 +96,9 @@ extension Responder {
   }
 
   private func takeBack(_ slot: Int, into actions: inout ActionList) {
-    actions.append(.withdrawFlow(name(slot), flow: table.slots[slot].flow))
+    actions.append(
+      .withdrawFlow(
+        name(slot), flow: table.slots[slot].flow, clientInitialSequence: table.slots[slot].clientInitial))
   }
 
   /// The answer to `.withdrawFlow`.

@@ -173,7 +173,7 @@ extension Responder {
   }
 
   /// Puts the payload, as far as it is new and within the window, into the receive buffer, and remembers the FIN.
-  private mutating func store(_ slot: Int, _ arrival: Arrival, _ packet: Span<UInt8>) -> PacketOutcome {
+  mutating func store(_ slot: Int, _ arrival: Arrival, _ packet: Span<UInt8>) -> PacketOutcome {
     let origin = table.slots[slot].origin
     let start = origin.distance(to: arrival.segment.sequence)
     let end = start + arrival.payload.count

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import HTTPHead
+internal import Handoff
 internal import Rules
 public import Wire
 
@@ -26,6 +27,8 @@ public struct Responder: ~Copyable {
   var cookiesUntil: UInt64 = 0
   let answers = AnswerBook()
   var orphans = OrphanBook()
+  /// The slots of connections that the kernel handed off by itself, by the names that it gave them.
+  var leased: [HandoffID: Int] = [:]
   var answerText: [UInt8] = []
   /// Seconds since 1970 at monotonic time 0, nil until the driver says it.
   var epoch: UInt64?
@@ -130,6 +133,7 @@ public struct Responder: ~Copyable {
   mutating func remove(_ slot: Int) {
     releaseBuffers(slot)
     timers.cancel(slot)
+    forgetKernelName(slot)
     table.remove(slot)
   }
 }

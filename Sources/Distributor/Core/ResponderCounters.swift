@@ -64,6 +64,10 @@ public struct ResponderCounters: Sendable {
   public internal(set) var packetHandoffsUnconfirmed: UInt64 = 0
   public internal(set) var packetHandoffsDeclined: UInt64 = 0
   public internal(set) var packetHandoffsAssumed: UInt64 = 0
+  /// Of the handoffs by packet, those that the kernel made by itself; and those of them that could not be entered here, so
+  /// that nobody would notice if they were lost.
+  public internal(set) var kernelHandoffs: UInt64 = 0
+  public internal(set) var kernelHandoffsUnwatched: UInt64 = 0
 
   public init() {}
 
@@ -99,6 +103,8 @@ public struct ResponderCounters: Sendable {
       ("packet_handoffs_unconfirmed_total", packetHandoffsUnconfirmed),
       ("packet_handoffs_declined_total", packetHandoffsDeclined),
       ("packet_handoffs_assumed_total", packetHandoffsAssumed),
+      ("kernel_handoffs_total", kernelHandoffs),
+      ("kernel_handoffs_unwatched_total", kernelHandoffsUnwatched),
     ]
   }
 

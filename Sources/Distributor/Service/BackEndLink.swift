@@ -22,6 +22,8 @@ struct BackEndLink {
   var offer: PacketHandoffOffer?
   /// Handoffs by packet in a row that the back-end had to be asked about: packets seem not to reach it.
   var packetsUnconfirmed = 0
+  /// What the program in the kernel was told of the way there.
+  var shownWay: LeaseNode?
   /// Until then nothing is tried by packet.
   var packetsPausedUntil: UInt64 = 0
   /// Since when the control connection is down while connections may live on there, in nanoseconds.

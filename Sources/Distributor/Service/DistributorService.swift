@@ -31,13 +31,15 @@ public enum DistributorService {
       answersInKernel: intake.answersInKernel, usesRings: intake.usesRings, workers: configuration.workers,
       responder: limits)
     let rules = packetFilterRules(configuration)
+    // The program knows a first request by its cookie, and tells of what it hands off by the ring.
+    let leasePlane = intake.answersInKernel && intake.usesRings && configuration.sendsPackets ? plane.leases : nil
     do throws(SystemError) {
       let reach = ReachFinder(
         mode: configuration.tunnel, internalAddress: configuration.internalAddress, interface: interface,
         tunnels: plane.tunnels)
       let shared = try DistributorShared(
-        flowTable: flowTable, handshake: handshake, reach: reach, keys: keys, answersInKernel: intake.answersInKernel,
-        workers: configuration.workers)
+        flowTable: flowTable, handshake: handshake, leasePlane: leasePlane, reach: reach, keys: keys,
+        answersInKernel: intake.answersInKernel, workers: configuration.workers)
       let role = DistributorRole(
         configuration, shared: shared, resources: DistributorRole.Resources(plane: plane, lock: lock), logger: logger)
       try role.startWorkers(intake.takeSources())

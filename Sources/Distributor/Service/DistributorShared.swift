@@ -10,6 +10,8 @@ import Telemetry
 final class DistributorShared: Sendable {
   let flowTable: FlowTable
   let handshake: HandshakeTable
+  /// Nil when every handoff is a worker's.
+  let leasePlane: LeasePlane?
   let reach: ReachFinder
   /// The present secrets; worker 0 rotates them.
   let keys: Published<HandshakeKeys>
@@ -23,11 +25,12 @@ final class DistributorShared: Sendable {
   private let dispatcherReady: Mutex<[Bool]>
 
   init(
-    flowTable: FlowTable, handshake: HandshakeTable, reach: ReachFinder, keys: HandshakeKeys, answersInKernel: Bool,
-    workers: Int
+    flowTable: FlowTable, handshake: HandshakeTable, leasePlane: LeasePlane?, reach: ReachFinder, keys: HandshakeKeys,
+    answersInKernel: Bool, workers: Int
   ) throws(SystemError) {
     self.flowTable = flowTable
     self.handshake = handshake
+    self.leasePlane = leasePlane
     self.reach = reach
     self.keys = Published(keys)
     self.answersInKernel = answersInKernel

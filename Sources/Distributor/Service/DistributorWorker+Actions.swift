@@ -31,7 +31,8 @@ extension DistributorWorker {
         statistics.handoffTime.observe(nanoseconds: core.now &- requestedAt)
         establish(id, flow, clientInitial, sendNext, backEnd, isClosing: isClosing)
       case .flowClosing(let id, let flow): shared.flowTable.markClosing(flow, ifHandoff: id)
-      case .withdrawFlow(let id, let flow): withdraw(id, flow)
+      case .withdrawFlow(let id, let flow, let clientInitial): withdraw(id, flow, clientInitial)
+      case .handedOff(let handoff, let flow): noteHandoff(handoff, flow)
       case .deliver(let range, let backEnd):
         if let reach = link(backEnd)?.reach { deliver(range, by: reach) }
       case .abortHandoff(let id, let backEnd):
@@ -139,8 +140,13 @@ extension DistributorWorker {
   }
 
   /// Takes a flow back out of the kernel's table, since nobody has said that its back-end has it.
-  private mutating func withdraw(_ id: HandoffID, _ flow: FlowTuple) {
-    if let backEnd = flows.withdraw(id) { backEnds[Int(backEnd)]?.packetUnconfirmed(now: core.now) }
+  private mutating func withdraw(_ id: HandoffID, _ flow: FlowTuple, _ clientInitial: SequenceNumber) {
+    if let backEnd = flows.withdraw(id) {
+      backEnds[Int(backEnd)]?.packetUnconfirmed(now: core.now)
+      if let link = link(backEnd), core.now < link.packetsPausedUntil { dropLeases(of: backEnd) }
+    }
+    // Before the entry goes: the client repeats its request, and the kernel must not hand it off once more.
+    lending?.lender.claim(flow, clientInitial: clientInitial)
     let seen = shared.flowTable.withdraw(flow, handoff: id)
     core.responder.flowWithdrawn(
       id, isAnswered: seen?.contains(.acknowledged) ?? false, now: core.now, into: &core.actions)

@@ -7,6 +7,7 @@ import ForwardingPlane
 import Handoff
 import LinuxKernel
 import Logging
+import Rules
 import Wire
 
 extension DistributorWorker {
@@ -93,7 +94,10 @@ extension DistributorWorker {
       }
       decisions.answered(answers)
     case .message(.clusterView(let view)): apply(view)
-    case .message(.rules(let rules)): core.responder.setRules(rules)
+    case .message(.rules(let rules)):
+      core.responder.setRules(rules)
+      lending?.isAllowed = rules.rules.isEmpty
+      if !rules.rules.isEmpty { dropAllLeases() }
     case .message: break
     case .refused(let reason): logger.error("the dispatcher refuses this node", metadata: ["reason": "\(reason)"])
     case .lost(let error, let wasEstablished):
@@ -102,7 +106,7 @@ extension DistributorWorker {
           "dispatcher lost; deciding locally by bounded-load hashing until it is back",
           metadata: ["error": "\(error)", "worker": "\(index)"])
       }
-      leases.forget()
+      forgetLeases()
       for request in decisions.takeAll() { decideLocally(request) }
     }
   }
@@ -122,7 +126,7 @@ extension DistributorWorker {
 
   /// Takes over a membership: links to new back-ends, new links where an address or a process changed.
   private mutating func apply(_ view: ClusterView) {
-    if view.backEnds != self.view.backEnds { leases.dropAll(now: core.now) }
+    if view.backEnds != self.view.backEnds { dropAllLeases() }
     self.view = view
     for description in view.backEnds {
       let number = Int(description.id.rawValue)
@@ -184,7 +188,7 @@ extension DistributorWorker {
       core.responder.handoffWanted(id, by: number, now: core.now, into: &core.actions)
     case .message(.handoffRefused(let id, let reason)):
       unload(number, 1)
-      if reason != .tupleInUse { leases.drop(backEnd: number, now: core.now) }
+      if reason != .tupleInUse { dropLeases(of: number) }
       core.responder.handoffRefused(id, reason, now: core.now, into: &core.actions)
     case .message(.handoffsEnded(let ids)):
       for id in ids {
@@ -200,7 +204,7 @@ extension DistributorWorker {
     case .lost(let error, let wasEstablished):
       guard wasEstablished else { return }
       logger.warning("back-end lost", metadata: ["back-end": "\(number)", "error": "\(error)"])
-      leases.drop(backEnd: number, now: core.now)
+      dropLeases(of: number)
       core.responder.backEndLost(number, isSilent: error.isSilence, now: core.now, into: &core.actions)
       backEnds[Int(number)]?.lostAt = core.now
       backEnds[Int(number)]?.offer = nil

@@ -3,6 +3,7 @@
 import ControlChannel
 import ControlProtocol
 import DistributorCore
+import ForwardingPlane
 import Handoff
 import Rules
 
@@ -10,28 +11,73 @@ extension DistributorWorker {
   /// Places a request where its target's lease says; false when the dispatcher must be asked.
   mutating func decidedByLease(_ request: DecisionRequest) -> Bool {
     guard request.excluded == nil, request.route.affinity == nil,
-      let backEnd = leases.take(target: request.target, pool: request.route.pool, now: core.now)
+      let backEnd = takeCredit(request.target, request.route.pool)
     else { return false }
     statistics.decisionsLeased += 1
     core.responder.decided(HandoffID(request.id), .backEnd(backEnd), now: core.now, into: &core.actions)
     return true
   }
 
+  private mutating func takeCredit(_ target: UInt64, _ pool: PoolID) -> UInt16? {
+    if let backEnd = leases.take(target: target, pool: pool, now: core.now) { return backEnd }
+    // The kernel may have what is left.
+    guard let lender = leases.lender(target: target, pool: pool, now: core.now) else { return nil }
+    reclaim(lender)
+    defer { lend(lender) }
+    return leases.take(target: target, pool: pool, now: core.now)
+  }
+
   /// Keeps the lease that an answer carries. Credits that cannot be used are returned by the next message.
   mutating func takeLease(_ decision: Decision, wanted request: DecisionRequest?) {
     guard let request else { return }
-    guard let lease = decision.lease, case .assigned(let backEnd) = decision.outcome else {
-      leases.revoke(target: request.target, pool: request.route.pool)
+    let (target, pool) = (request.target, request.route.pool)
+    guard let lease = decision.lease, case .assigned(let assigned) = decision.outcome else {
+      if leases.revoke(target: target, pool: pool) { lending?.lender.forgetTarget(target) }
       return
     }
+    let backEnd = assigned.rawValue
+    let time = UInt64(lease.milliseconds) * 1_000_000
+    reclaim(backEnd)
     leases.grant(
-      target: request.target, pool: request.route.pool, backEnd: backEnd.rawValue, credits: lease.credits,
-      time: UInt64(lease.milliseconds) * 1_000_000, term: lease.term, now: core.now)
-    if link(backEnd.rawValue)?.isReady != true { leases.drop(backEnd: backEnd.rawValue, now: core.now) }
+      target: target, pool: pool, backEnd: backEnd, credits: lease.credits, time: time, term: lease.term, now: core.now)
+    guard link(backEnd)?.isReady == true else {
+      leases.drop(backEnd: backEnd, now: core.now)
+      return
+    }
+    if pool == .every, request.route.affinity == nil {
+      lending?.lender.setTarget(target, backEnd: backEnd, until: core.now + time)
+    }
+    lend(backEnd)
+  }
+
+  /// A back-end refuses or is lost.
+  mutating func dropLeases(of backEnd: UInt16) {
+    reclaim(backEnd)
+    leases.drop(backEnd: backEnd, now: core.now)
+  }
+
+  /// What is known of targets is void.
+  mutating func dropAllLeases() {
+    reclaimAll()
+    lending?.lender.forgetTargets()
+    leases.dropAll(now: core.now)
+  }
+
+  /// The dispatcher is lost.
+  mutating func forgetLeases() {
+    reclaimAll()
+    lending?.lender.forgetTargets()
+    lending?.accountsFromNow()
+    leases.forget()
   }
 
   /// Tells the dispatcher what became of credits, when it is time or something is sent to it `alongside`.
   mutating func tellLeases(to connection: ControlConnection, alongside: Bool) {
+    if leases.mayBeOverdue(now: core.now) {
+      for backEnd in 0..<UInt16(LeaseTable.backEnds) where leases.isOverdue(backEnd: backEnd, now: core.now) {
+        reclaim(backEnd)
+      }
+    }
     leases.collect(now: core.now, alongside: alongside, into: &leaseAccounts)
     if leaseAccounts.isEmpty { return }
     connection.send(.leaseAccounts(leaseAccounts))

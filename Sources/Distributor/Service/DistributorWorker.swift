@@ -29,6 +29,8 @@ struct DistributorWorker: ~Copyable {
   var decisions = DecisionQueue()
   var leases = LeaseTable()
   var leaseAccounts: [LeaseAccount] = []
+  /// Nil when every handoff is this worker's own.
+  var lending: LeaseLending?
   var view = ClusterView(epoch: 0, backEnds: [], services: [])
   /// By `BackEndID.rawValue`; nil for numbers that the dispatcher has not given.
   var backEnds: [BackEndLink?] = []
@@ -88,6 +90,7 @@ struct DistributorWorker: ~Copyable {
       now: now)
     fallback = FallbackPolicy(key: TargetHash.key)
     flows = LiveFlows(limit: Int(configuration.maximumFlows))
+    if let plane = shared.leasePlane { lending = LeaseLending(plane.lender(worker: index, origin: origin)) }
   }
 
   /// Runs until a stop was asked and what was under way is done, or the time for it is over.
@@ -96,6 +99,8 @@ struct DistributorWorker: ~Copyable {
       let ready = epoll.wait(until: nextDeadline())
       core.now = MonotonicTime.now()
       if ready > 0 { isUnpublished = true }
+      // What the kernel handed off does not wake anybody.
+      if (lending?.lookAt ?? .max) != .max { receivePackets() }
       for index in 0..<ready { handle(epoll.ready(index)) }
       core.responder.tick(now: core.now, into: &core.actions)
       perform()
@@ -105,6 +110,7 @@ struct DistributorWorker: ~Copyable {
       if core.now >= aliveAt { showLife() }
       publishIfDue()
     }
+    stopLending()
     publish()
   }
 
@@ -121,12 +127,16 @@ struct DistributorWorker: ~Copyable {
     // A bounded number of batches per turn, so that control connections and timers are served under a flood too.
     for _ in 0..<8 {
       do {
-        let isMore = try source.receive(into: &core) { core, packet in
-          core.responder.receive(packet, now: core.now, into: &core.actions)
+        let isMore = try source.receive(into: &core) { core, packet, handoff in
+          if let handoff {
+            core.responder.handedOff(handoff, packet, now: core.now, into: &core.actions)
+          } else {
+            core.responder.receive(packet, now: core.now, into: &core.actions)
+          }
         }
         perform()
         queueFailures = 0
-        if !isMore { return }
+        if !isMore { break }
       } catch {
         statistics.queueErrors += 1
         queueFailures += 1
@@ -134,6 +144,7 @@ struct DistributorWorker: ~Copyable {
         return
       }
     }
+    lending?.looked(now: core.now)
   }
 
   /// Failed reads of the queue in a row. A queue that fails for good would leave clients without an answer: the worker
@@ -148,11 +159,12 @@ struct DistributorWorker: ~Copyable {
     return core.now >= deadline || (core.responder.openConnections == 0 && flows.active == 0)
   }
 
-  private func nextDeadline() -> UInt64 {
+  private mutating func nextDeadline() -> UInt64 {
     var deadline = linkDeadline
     if let responder = core.responder.nextDeadline { deadline = min(deadline, responder) }
     deadline = min(deadline, min(flows.nextDeadline, aliveAt))
     if index == 0 { deadline = min(deadline, sweepAt) }
+    deadline = min(deadline, lending?.lookAt ?? .max)
     if let drain = shared.drainDeadline.read() { deadline = min(deadline, drain) }
     return isUnpublished ? min(deadline, publishAt) : deadline
   }

@@ -72,7 +72,7 @@ extension HandshakePlan {
     self.init(
       answersInKernel: answersInKernel, usesRings: usesRings, workers: workers,
       segmentSizeIPv4: responder.maximumSegmentSizeIPv4, segmentSizeIPv6: responder.maximumSegmentSizeIPv6,
-      window: UInt16(responder.receiveLimit), windowScale: responder.windowScale)
+      window: UInt16(responder.receiveLimit), windowScale: responder.windowScale, targetKey: responder.targetKey)
   }
 }
 

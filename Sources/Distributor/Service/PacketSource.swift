@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import ForwardingPlane
+import Handoff
 import LinuxKernel
 import Wire
 
@@ -30,16 +31,17 @@ struct PacketSource: ~Copyable {
     self.queue = consume queue
   }
 
-  /// Gives a batch of packets, each from its IP header on.
+  /// Gives a batch of packets, each from its IP header on, with what the kernel says of a connection that it handed off
+  /// with it.
   ///
   /// - Returns: whether more may wait.
   mutating func receive<Context: ~Copyable>(
-    into context: inout Context, _ body: (inout Context, Span<UInt8>) -> Void
+    into context: inout Context, _ body: (inout Context, Span<UInt8>, LeasedHandoff?) -> Void
   ) throws(SystemError) -> Bool {
     if ring != nil {
       return ring!.receive(into: &context, limit: PacketSource.ringBatch, body) == PacketSource.ringBatch
     }
-    return try queue!.receive(into: &context, body) == NetfilterQueue.batch
+    return try queue!.receive(into: &context) { context, packet in body(&context, packet, nil) } == NetfilterQueue.batch
   }
 
   /// Packets of a ring that are taken before answers go out.

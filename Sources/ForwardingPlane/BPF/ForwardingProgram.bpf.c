@@ -18,6 +18,8 @@
 #include <bpf/bpf_helpers.h>
 
 #include "flow_table.h"
+#include "handoff_packet.h"
+#include "lease_plane.h"
 #include "tunnel.h"
 
 // In this order: each uses those before it.
@@ -33,6 +35,9 @@
 #include "ring.bpf.h"
 #include "handshake.bpf.h"
 #include "tunnel.bpf.h"
+#include "handoff_tag.bpf.h"
+#include "lease.bpf.h"
+#include "hand_off.bpf.h"
 
 static __always_inline bool is_served(const struct packet *packet) {
   struct handoff_service_key key = {.address = packet->key.service, .port = packet->key.service_port};
@@ -78,8 +83,9 @@ static __always_inline int unparsed(const struct packet *packet, int outcome) {
   return finish(outcome, bpf_map_lookup_elem(&handoff_service, &key) ? DROP : PASS);
 }
 
-static __always_inline int on_syn(
+__noinline int on_syn(
     struct __sk_buff *skb, const struct packet *packet, const struct handoff_flow_entry *entry, __u64 now) {
+  if (!packet) return DROP;
   const struct handoff_handshake *shake = handshake();
   if (!shake) return finish(HANDOFF_SYN_NEW, PASS);
   if (entry && entry->client_isn == packet->sequence) return finish(HANDOFF_SYN_DUPLICATE, DROP);
@@ -109,7 +115,7 @@ static __always_inline int on_syn(
   if (!answers || outcome != GO_ON || !key) {
     return to_user_space(skb, packet, shake, deleted ? HANDOFF_SYN_REUSED : HANDOFF_SYN_NEW, now);
   }
-  return answer_syn(skb, packet, &syn, shake, key, deleted ? HANDOFF_SYN_REUSED : HANDOFF_SYN_ANSWERED, now);
+  return answer_syn(skb, packet, &syn, deleted ? HANDOFF_SYN_REUSED : HANDOFF_SYN_ANSWERED, now);
 }
 
 static __always_inline int on_unknown(struct __sk_buff *skb, const struct packet *packet, __u64 now) {
@@ -117,7 +123,7 @@ static __always_inline int on_unknown(struct __sk_buff *skb, const struct packet
   if (shake && shake->flags & HANDOFF_ANSWERS_SYN && completes_handshake(packet, shake, now)) {
     return finish(HANDOFF_ACK_ABSORBED, CONSUMED);
   }
-  return to_user_space(skb, packet, shake, HANDOFF_TO_USER_SPACE, now);
+  return place(skb, packet, shake, HANDOFF_TO_USER_SPACE, now);
 }
 
 SEC("tc")
@@ -147,7 +153,7 @@ int handoff_forward(struct __sk_buff *skb) {
       bool deleted = bpf_map_delete_elem(&handoff_flows, &packet.key) == 0;
       if (packet.text == packet.end && !packet.fin)
         return finish(deleted ? HANDOFF_SYN_REUSED : HANDOFF_ACK_ABSORBED, CONSUMED);
-      return to_user_space(skb, &packet, shake, deleted ? HANDOFF_SYN_REUSED : HANDOFF_TO_USER_SPACE, now);
+      return place(skb, &packet, shake, deleted ? HANDOFF_SYN_REUSED : HANDOFF_TO_USER_SPACE, now);
     }
   }
   __u8 flags = entry->flags | (packet.fin ? HANDOFF_CLIENT_FIN : 0) | (packet.rst ? HANDOFF_CLIENT_RST : 0);

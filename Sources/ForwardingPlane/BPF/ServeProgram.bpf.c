@@ -136,6 +136,7 @@ static __always_inline int install(
   return assign(skb, pending, socket);
 }
 
+#include "handoff_tag.bpf.h"
 #include "serve_handoff.bpf.h"
 
 SEC("tc")

@@ -59,8 +59,8 @@ static __always_inline __u32 make_cookie(
   return cookie_from(flow_key, key->tag, cookie_counter(now), code);
 }
 
-// Whether `number` is the cookie that this flow got for `isn`, now or one count ago.
-static __always_inline bool is_cookie(
+// What the client offered, if `number` is the cookie that this flow got for `isn`, now or one count ago; else -1.
+static __always_inline int read_cookie(
     const struct handoff_handshake *shake, const struct flow_words *words, __u32 isn, __u32 number, __u64 now) {
   for (int age = 0; age < 2; age++) {
     __u64 made = now - ((__u64)age << HANDOFF_COOKIE_COUNTER_SHIFT);
@@ -71,9 +71,42 @@ static __always_inline bool is_cookie(
     __u32 counter = cookie_counter(made);
     // The tag is only worth computing when the counter's bit is right.
     if (upper >> 7 != (counter & 1)) continue;
-    if (cookie_from(flow_key, key->tag, counter, upper & 127) == number) return true;
+    if (cookie_from(flow_key, key->tag, counter, upper & 127) == number) return upper & 127;
   }
-  return false;
+  return -1;
+}
+
+static __always_inline bool is_cookie(
+    const struct handoff_handshake *shake, const struct flow_words *words, __u32 isn, __u32 number, __u64 now) {
+  return read_cookie(shake, words, isn, number, now) >= 0;
+}
+
+// The segment size that a cookie says.
+static __always_inline __u16 size_of_cookie(__u32 code) {
+  switch (code & 7) {
+    case 0: return 536;
+    case 1: return 1024;
+    case 2: return 1220;
+    case 3: return 1300;
+    case 4: return 1380;
+    case 5: return 1412;
+    case 6: return 1440;
+    default: return 1460;
+  }
+}
+
+// The scale that a cookie says: at most the client's.
+static __always_inline __u8 scale_of_cookie(__u32 code) {
+  switch (code >> 3 & 7) {
+    case 0: return NO_SCALE;
+    case 1: return 0;
+    case 2: return 2;
+    case 3: return 4;
+    case 4: return 6;
+    case 5: return 7;
+    case 6: return 8;
+    default: return 10;
+  }
 }
 
 // The number that a client's reset must quote to end a flow that is alive. Its own keys: what a client learns of it says
@@ -83,13 +116,18 @@ static __always_inline __u32 challenge_number(
   return (__u32)siphash_flow(words, key->outer[1], key->tag, cookie_counter(now));
 }
 
-// Our timestamp for a client: the same clock as in user space, with scale and SACK in its five low bits.
+// Our clock for a client, the same as in user space. It is that of the addresses alone: the ports of `words` get lost.
+static __always_inline __u32 client_clock(const struct handoff_handshake *shake, struct flow_words *words, __u64 now) {
+  words->ports = 0;
+  __u32 offset = (__u32)siphash_flow(words, shake->timestamp_key[0], shake->timestamp_key[1], 0);
+  return (__u32)(now / 1000000) + offset;
+}
+
+// Our timestamp for a client: its clock, with scale and SACK in its five low bits.
 static __always_inline __u32 cookie_timestamp(
     const struct handoff_handshake *shake, const struct flow_words *words, __u64 now, __u8 scale, bool sack) {
   struct flow_words addresses = *words;
-  addresses.ports = 0;
-  __u32 offset = (__u32)siphash_flow(&addresses, shake->timestamp_key[0], shake->timestamp_key[1], 0);
-  __u32 value = (__u32)(now / 1000000) + offset;
+  __u32 value = client_clock(shake, &addresses, now);
   __u32 coded = (value & ~31u) | (sack ? 16 : 0) | (scale & 15);
   return (__s32)(value - coded) < 0 ? coded - 32 : coded;
 }

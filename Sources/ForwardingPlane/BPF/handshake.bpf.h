@@ -57,9 +57,13 @@ __noinline int read_syn(struct __sk_buff *skb, const struct packet *packet, stru
 }
 
 // The SYN-ACK that `Responder.sendCookie` in Swift would send.
-static __always_inline int answer_syn(
-    struct __sk_buff *skb, const struct packet *packet, const struct syn *syn, const struct handoff_handshake *shake,
-    const struct handoff_cookie_key *key, enum handoff_outcome outcome, __u64 now) {
+__noinline int answer_syn(
+    struct __sk_buff *skb, const struct packet *packet, const struct syn *syn, enum handoff_outcome outcome,
+    __u64 now) {
+  if (!packet || !syn) return DROP;
+  const struct handoff_handshake *shake = handshake();
+  const struct handoff_cookie_key *key = shake ? cookie_key(shake, now) : NULL;
+  if (!key) return finish(HANDOFF_SYN_UNATTENDED, DROP);
   const struct syn_options *options = &syn->options;
   __u16 segment_size = options->has_segment_size ? options->segment_size : packet->ipv4 ? 536 : 1220;
   struct tcp_answer answer = {};
@@ -96,9 +100,10 @@ static __always_inline int answer_syn(
 // RFC 5961 section 4, from the middle of the path: whoever sent the SYN gets an acknowledgment that fits no connection. A
 // client that really begins anew answers it with a reset that quotes the number, and sends its SYN again; one whose
 // connection lives, and whose address somebody forged, does not.
-static __always_inline int challenge(
+__noinline int challenge(
     struct __sk_buff *skb, const struct packet *packet, const struct syn *syn, const struct handoff_cookie_key *key,
     __u64 now) {
+  if (!packet || !syn || !key) return DROP;
   struct tcp_answer answer = {};
   __u32 number = challenge_number(key, &syn->words, now);
   // Neither the SYN's own acknowledgment, nor one of nothing.
@@ -111,8 +116,9 @@ static __always_inline int challenge(
   return finish(HANDOFF_SYN_CHALLENGED, bpf_redirect(skb->ifindex, 0));
 }
 
-static __always_inline bool confirms_challenge(
+__noinline bool confirms_challenge(
     const struct packet *packet, const struct handoff_handshake *shake, __u64 now) {
+  if (!packet || !shake) return false;
   struct flow_words words;
   make_words(&words, &packet->key);
   for (int age = 0; age < 2; age++) {
@@ -125,8 +131,9 @@ static __always_inline bool confirms_challenge(
 
 // An acknowledgment without data that completes a handshake answered here; the request tells user space all that it
 // says.
-static __always_inline bool completes_handshake(
+__noinline bool completes_handshake(
     const struct packet *packet, const struct handoff_handshake *shake, __u64 now) {
+  if (!packet || !shake) return false;
   if (!packet->ack || packet->syn || packet->fin || packet->rst || packet->text < packet->end) return false;
   struct flow_words words;
   make_words(&words, &packet->key);
@@ -135,9 +142,10 @@ static __always_inline bool completes_handshake(
 
 // An acknowledgment of a connection whose SYN was answered here although the tuple's last connection has a flow: its client
 // had closed, or user space had not entered it yet.
-static __always_inline bool begins_anew(
+__noinline bool begins_anew(
     const struct packet *packet, const struct handoff_flow_entry *entry, const struct handoff_handshake *shake,
     __u64 now) {
+  if (!packet || !entry || !shake) return false;
   if (!packet->ack || packet->syn || packet->rst) return false;
   if (packet->sequence - 1 == entry->client_isn) return false;
   struct flow_words words;

@@ -72,6 +72,9 @@ enum { GO_ON = HANDOFF_OUTCOMES };
 static __always_inline int finish(enum handoff_outcome outcome, int verdict) {
   __u32 zero = 0;
   struct handoff_counters *counters = bpf_map_lookup_elem(&handoff_counts, &zero);
-  if (counters && outcome < HANDOFF_OUTCOMES) counters->packets[outcome]++;
+  __u32 index = outcome;
+  // The compiler knows what global functions return, the verifier does not.
+  asm volatile("" : "+r"(index));
+  if (counters && index < HANDOFF_OUTCOMES) counters->packets[index]++;
   return verdict;
 }

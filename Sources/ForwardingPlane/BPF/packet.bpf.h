@@ -99,7 +99,9 @@ static __always_inline int parse_ipv6(struct __sk_buff *skb, struct packet *pack
   return parse_tcp(skb, ETH_HLEN + sizeof(*ip), end, packet);
 }
 
-static __always_inline int parse(struct __sk_buff *skb, struct packet *packet) {
+// Global, not static: the verifier looks at it once, whatever comes after it.
+__noinline int parse(struct __sk_buff *skb, struct packet *packet) {
+  if (!packet) return HANDOFF_MALFORMED;
   // Flooded frames for other nodes come by here as well (veth, promiscuous mode): forwarding them would duplicate them.
   if (skb->pkt_type != PACKET_HOST || skb->vlan_present) return HANDOFF_NOT_SERVICE;
   struct ethhdr *ethernet = header(skb, 0, sizeof(*ethernet));

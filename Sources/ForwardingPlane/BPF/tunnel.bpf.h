@@ -58,35 +58,40 @@ static __always_inline __sum16 ipv4_checksum(const struct iphdr *ip) {
   return ~sum;
 }
 
-static __always_inline long write_outer_ipv4(struct __sk_buff *skb, const struct tunnel_node *node, __u32 hash) {
+static __always_inline long write_outer_ipv4(
+    struct __sk_buff *skb, const struct handoff_address *source, const struct handoff_address *node,
+    const struct udphdr *udp) {
   __u32 length = skb->len - ETH_HLEN;
   struct outer_ipv4 outer = {
       .ip = {.version = 4, .ihl = 5, .ttl = TUNNEL_HOP_LIMIT, .protocol = IPPROTO_UDP},
-      .udp = outer_udp(hash, length - sizeof(struct iphdr)),
+      .udp = *udp,
   };
   // What the kernel joined is cut to right lengths again before it leaves the machine.
   outer.ip.tot_len = bpf_htons(length > 0xffff ? 0xffff : length);
   outer.ip.frag_off = bpf_htons(0x4000);  // not to be fragmented: then the identification may be 0 (RFC 6864)
-  outer.ip.saddr = node->source.words[3];
-  outer.ip.daddr = node->node.words[3];
+  outer.ip.saddr = source->words[3];
+  outer.ip.daddr = node->words[3];
   outer.ip.check = ipv4_checksum(&outer.ip);
   return bpf_skb_store_bytes(skb, ETH_HLEN, &outer, sizeof(outer), 0);
 }
 
-static __always_inline long write_outer_ipv6(struct __sk_buff *skb, const struct tunnel_node *node, __u32 hash) {
+static __always_inline long write_outer_ipv6(
+    struct __sk_buff *skb, const struct handoff_address *source, const struct handoff_address *node,
+    const struct udphdr *udp) {
   __u32 length = skb->len - ETH_HLEN - sizeof(struct ipv6hdr);
   struct outer_ipv6 outer = {
       .ip = {.version = 6, .nexthdr = IPPROTO_UDP, .hop_limit = TUNNEL_HOP_LIMIT},
-      .udp = outer_udp(hash, length),
+      .udp = *udp,
   };
   outer.ip.payload_len = bpf_htons(length > 0xffff ? 0xffff : length);
-  __builtin_memcpy(&outer.ip.saddr, &node->source, sizeof(outer.ip.saddr));
-  __builtin_memcpy(&outer.ip.daddr, &node->node, sizeof(outer.ip.daddr));
+  __builtin_memcpy(&outer.ip.saddr, source, sizeof(outer.ip.saddr));
+  __builtin_memcpy(&outer.ip.daddr, node, sizeof(outer.ip.daddr));
   return bpf_skb_store_bytes(skb, ETH_HLEN, &outer, sizeof(outer), 0);
 }
 
-static __always_inline int forward_by_tunnel(
+__noinline int forward_by_tunnel(
     struct __sk_buff *skb, bool ipv4, const struct handoff_flow_entry *entry, enum handoff_outcome outcome) {
+  if (!entry) return DROP;
   __u32 slot = entry->tunnel;
   const struct tunnel_node *node = bpf_map_lookup_elem(&handoff_tunnels, &slot);
   if (!node || node->interface == 0) return finish(HANDOFF_TUNNEL_UNKNOWN, DROP);
@@ -101,7 +106,10 @@ static __always_inline int forward_by_tunnel(
   __u64 flags = BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_ENCAP_L4_UDP |
                 (over_ipv4 ? BPF_F_ADJ_ROOM_ENCAP_L3_IPV4 : BPF_F_ADJ_ROOM_ENCAP_L3_IPV6);
   if (bpf_skb_adjust_room(skb, room, BPF_ADJ_ROOM_MAC, flags)) return finish(HANDOFF_REWRITE_FAILED, DROP);
-  long written = over_ipv4 ? write_outer_ipv4(skb, node, hash) : write_outer_ipv6(skb, node, hash);
+  __u32 above = over_ipv4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr);
+  struct udphdr udp = outer_udp(hash, skb->len - ETH_HLEN - above);
+  long written = over_ipv4 ? write_outer_ipv4(skb, &node->source, &node->node, &udp)
+                           : write_outer_ipv6(skb, &node->source, &node->node, &udp);
   if (written) return finish(HANDOFF_REWRITE_FAILED, DROP);
   // Route and neighbour of the outer header; the frame gets its addresses and its type there.
   return finish(outcome, bpf_redirect_neigh(node->interface, NULL, 0, 0));

@@ -25,6 +25,11 @@ public struct DemonstrationResult: Sendable {
     metrics["handoff_distributor_leased_decisions_total"] / max(1, metrics["handoff_distributor_decisions_total"])
   }
 
+  /// Of all handoffs, those that the distributors' kernels made by themselves.
+  public var kernelShare: Double {
+    metrics["handoff_distributor_kernel_handoffs_total"] / max(1, Double(handoffs))
+  }
+
   public var frontResponseBytes: Int { responses.enteringBytes + responses.leavingBytes }
 
   /// Everything that does not hold; empty when all does.
@@ -60,6 +65,7 @@ public struct DemonstrationResult: Sendable {
     if plan.front == .handoff {
       rows.append(("handoffs", "\(handoffs)"))
       rows.append(("decisions under a lease", "\(decimal(100 * leasedShare, 1)) %"))
+      rows.append(("handed off by the kernel", "\(decimal(100 * kernelShare, 1)) %"))
     }
     let total = max(1, placement.requests.values.reduce(0, +))
     for node in plan.nodes {
@@ -96,7 +102,7 @@ public struct DemonstrationResult: Sendable {
     let summary = Summary(
       front: plan.front.rawValue, requests: report.requests, failures: report.failed, connections: report.connections,
       bytes: report.bytes, handoffs: handoffs, leasedShare: rounded(leasedShare),
-      frontResponseBytes: frontResponseBytes,
+      kernelShare: rounded(kernelShare), frontResponseBytes: frontResponseBytes,
       locality: rounded(placement.all.share), localityFirst: rounded(placement.first.share), shares: placement.requests,
       handoffUsP50: handoffMicroseconds(0.5) ?? 0, handoffUsP99: handoffMicroseconds(0.99) ?? 0,
       firstByteUsP50: report.firstByteTime.quantile(0.5), firstByteUsP99: report.firstByteTime.quantile(0.99),
@@ -120,6 +126,7 @@ public struct DemonstrationResult: Sendable {
     var bytes: Int
     var handoffs: Int
     var leasedShare: Double
+    var kernelShare: Double
     var frontResponseBytes: Int
     var locality: Double
     var localityFirst: Double

@@ -10,12 +10,14 @@ struct Handshake: Sendable {
   let keys: HandshakeKeys
   let plan: HandshakePlan
 
+  static let targetKey = KeyedHash(0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210)
+
   init(seed: UInt64 = 1, workers: Int = 1, usesRings: Bool = false) {
     var random = SeededRandom(seed: seed)
     keys = HandshakeKeys(now: MonotonicTime.now(), using: &random)
     plan = HandshakePlan(
       answersInKernel: true, usesRings: usesRings, workers: workers, segmentSizeIPv4: 1460, segmentSizeIPv6: 1440,
-      window: 65_535, windowScale: 7)
+      window: 65_535, windowScale: 7, targetKey: Handshake.targetKey)
   }
 
   /// Puts secrets and plan in force, with every worker alive for a minute.

@@ -39,7 +39,7 @@ struct ProgramRun: Hashable, Sendable {
     unsafe context.ifindex = interface
     unsafe context.ingress_ifindex = 0
     unsafe context.gso_size = segmentSize
-    var output = [UInt8](repeating: 0, count: frame.bytes.count + 64)
+    var output = [UInt8](repeating: 0, count: frame.bytes.count + 128)
     var options = unsafe bpf_test_run_opts()
     unsafe options.`repeat` = Int32(times)
     unsafe options.sz = LibBPF.size(through: \bpf_test_run_opts.batch_size, bytes: 4)
