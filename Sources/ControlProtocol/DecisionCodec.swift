@@ -13,6 +13,7 @@ public enum DecisionCodec {
   public static let decisionLength = 20
   /// target 8, pool 4, term 4, back-end 2, used 2, returned 2, two zero bytes.
   static let accountLength = 24
+  static let creditLength = 8
 
   static let noBackEnd: UInt16 = 0xffff
 
@@ -75,6 +76,20 @@ public enum DecisionCodec {
       target: body.readUInt64(at: start), pool: PoolID(rawValue: body.readUInt32(at: start + 8)),
       backEnd: BackEndID(body.readUInt16(at: start + 16)), term: body.readUInt32(at: start + 12),
       used: body.readUInt16(at: start + 18), returned: body.readUInt16(at: start + 20))
+  }
+
+  /// The credit at `index` of a body of `.leaseCredits`: term 4, back-end 2, credits 2.
+  static func credit(at index: Int, in body: Span<UInt8>) -> LeaseCredit {
+    let start = index * creditLength
+    return LeaseCredit(
+      backEnd: BackEndID(body.readUInt16(at: start + 4)), credits: body.readUInt16(at: start + 6),
+      term: body.readUInt32(at: start))
+  }
+
+  static func append(_ credit: LeaseCredit, to output: inout OutputSpan<UInt8>) {
+    output.append(bigEndian: credit.term)
+    output.append(bigEndian: credit.backEnd.rawValue)
+    output.append(bigEndian: credit.credits)
   }
 
   static func append(_ request: DecisionRequest, to output: inout OutputSpan<UInt8>) {

@@ -49,6 +49,7 @@ enum MessageType: UInt8, CaseIterable {
   case clusterView = 32
   case decisions = 33
   case rules = 34
+  case leaseCredits = 35
   case handoff = 48
   case handoffAccepted = 49
   case handoffRefused = 50

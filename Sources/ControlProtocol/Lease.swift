@@ -41,3 +41,16 @@ public struct LeaseAccount: Hashable, Sendable, BitwiseCopyable {
     self.returned = returned
   }
 }
+
+/// Further credits of a back-end, for what was used of earlier ones. They end with the same rules as those of a `Lease`.
+public struct LeaseCredit: Hashable, Sendable, BitwiseCopyable {
+  public var backEnd: BackEndID
+  public var credits: UInt16
+  public var term: UInt32
+
+  public init(backEnd: BackEndID, credits: UInt16, term: UInt32) {
+    self.backEnd = backEnd
+    self.credits = credits
+    self.term = term
+  }
+}

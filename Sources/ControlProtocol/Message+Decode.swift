@@ -10,7 +10,8 @@ extension Message {
     guard let type = MessageType(rawValue: type) else { throw .unknownType }
     guard body.count <= FrameHeader.maximumBodyLength else { throw .bodyTooLong }
     switch type {
-    case .decisionRequests, .assignmentsReturned, .leaseAccounts, .decisions, .handoffsEnded, .handoffsAccepted:
+    case .decisionRequests, .assignmentsReturned, .leaseAccounts, .leaseCredits, .decisions, .handoffsEnded,
+      .handoffsAccepted:
       return try decodeList(type, body)
     case .handoff: return .handoff(try HandoffCodec.decode(body))
     default: break
@@ -50,7 +51,8 @@ extension Message {
     case .abortHandoff: return .abortHandoff(HandoffID(try reader.uint64(body)))
     case .handoffWanted: return .handoffWanted(HandoffID(try reader.uint64(body)))
     case .packetHandoffs: return .packetHandoffs(try PacketHandoffOffer(body, &reader))
-    case .decisionRequests, .assignmentsReturned, .leaseAccounts, .decisions, .handoffsEnded, .handoffsAccepted,
+    case .decisionRequests, .assignmentsReturned, .leaseAccounts, .leaseCredits, .decisions, .handoffsEnded,
+      .handoffsAccepted,
       .handoff:
       preconditionFailure("decoded by the caller")
     }
@@ -79,6 +81,9 @@ extension Message {
       accounts.reserveCapacity(count)
       for index in 0..<count { accounts.append(try DecisionCodec.account(at: index, in: body)) }
       return .leaseAccounts(accounts)
+    case .leaseCredits:
+      let count = try ListCodec.count(body, elementLength: DecisionCodec.creditLength)
+      return .leaseCredits((0..<count).map { DecisionCodec.credit(at: $0, in: body) })
     case .handoffsEnded, .handoffsAccepted:
       let count = try ListCodec.count(body, elementLength: 8)
       let ids = (0..<count).map { HandoffID(body.readUInt64(at: $0 * 8)) }

@@ -38,7 +38,8 @@ extension Message {
     case .clusterView(let view): view.encode(into: &bytes)
     case .rules(let set):
       Message.frame(.rules, bodyLength: set.encodedLength, into: &bytes) { set.encode(to: &$0) }
-    case .decisionRequests, .assignmentsReturned, .leaseAccounts, .decisions, .handoffsEnded, .handoffsAccepted:
+    case .decisionRequests, .assignmentsReturned, .leaseAccounts, .leaseCredits, .decisions, .handoffsEnded,
+      .handoffsAccepted:
       encodeList(into: &bytes)
     case .handoff, .handoffAccepted, .handoffRefused, .abortHandoff, .packetHandoffs, .handoffWanted:
       encodeHandoffMessage(into: &bytes)
@@ -57,6 +58,10 @@ extension Message {
       }
     case .leaseAccounts(let accounts):
       ListCodec.encode(accounts, .leaseAccounts, elementLength: DecisionCodec.accountLength, into: &bytes) {
+        DecisionCodec.append($0, to: &$1)
+      }
+    case .leaseCredits(let credits):
+      ListCodec.encode(credits, .leaseCredits, elementLength: DecisionCodec.creditLength, into: &bytes) {
         DecisionCodec.append($0, to: &$1)
       }
     case .decisions(let decisions):

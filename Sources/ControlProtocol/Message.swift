@@ -27,6 +27,8 @@ public enum Message: Hashable, Sendable {
   // Dispatcher to node.
   case clusterView(ClusterView)
   case decisions([Decision])
+  /// To distributors only, in answer to `leaseAccounts`.
+  case leaseCredits([LeaseCredit])
   /// To distributors only: what comes before the policy. Sent after the hello and whenever it changes.
   case rules(RuleSet)
 

@@ -140,9 +140,15 @@ extension SeededGenerator {
           port: UInt16(pick(65_536)), key: HandoffPacketKey(next(), next()), loop: UInt8(pick(256)),
           takesIPv4: pick(2) == 0, takesIPv6: pick(2) == 0))
     case 19: .leaseAccounts((0..<pick(50)).map { _ in account() })
+    case 20:
+      .leaseCredits(
+        (0..<pick(50)).map { _ in
+          LeaseCredit(
+            backEnd: backEnd(), credits: UInt16(pick(65_536)), term: UInt32(truncatingIfNeeded: next()))
+        })
     default: .abortHandoff(HandoffID(next()))
     }
   }
 
-  static var messageKinds: Int { 21 }
+  static var messageKinds: Int { 22 }
 }

@@ -73,6 +73,10 @@ enum MessageSamples {
       ]),
       hex: "00000018 1d000000 1122334455667788 01020304 0a0b0c0d 0005 0003 0102 0000"),
     Golden(
+      description: "leaseCredits",
+      message: .leaseCredits([LeaseCredit(backEnd: BackEndID(5), credits: 0x0102, term: 0x0a0b_0c0d)]),
+      hex: "00000008 23000000 0a0b0c0d 0005 0102"),
+    Golden(
       description: "clusterView",
       message: .clusterView(
         ClusterView(

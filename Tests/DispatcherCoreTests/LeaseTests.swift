@@ -207,6 +207,7 @@ struct LeaseTests {
       walk.leased > UInt64(RandomEventTests.events / (name == .boundedLoadHash ? 300 : 50)),
       "leases must be used: \(walk.leased)")
     #expect(ledger.returned > 0 && ledger.lost > 0 && ledger.unknown > 0)
+    #expect(walk.renewed > 0, "credits must be renewed")
     var again = LeaseWalk(Policy(name), seed: seed)
     var other = LeaseWalk(Policy(name), seed: seed)
     for _ in 0..<5000 {

@@ -24,6 +24,8 @@ struct LeaseWalk: ~Copyable {
   var workers: [Worker] = []
   var failure: String?
   var digest: UInt64 = 0
+  /// Credits that came without being asked for.
+  var renewed = 0
   private var asked: [UInt64: (worker: Int, target: UInt64)] = [:]
   private var nextID: UInt64 = 0
   private var checks = 0
@@ -113,9 +115,12 @@ struct LeaseWalk: ~Copyable {
   }
 
   private mutating func deliver(_ worker: Int) {
+    var used = BackEndSet()
     for account in workers[worker].accounts {
       cluster.send(.leaseAccount(workers[worker].peer, account))
+      if account.used > 0 { used = used.union(BackEndSet(account.backEnd)) }
     }
+    cluster.send(.leasesUsed(workers[worker].peer, used))
     workers[worker].accounts.removeAll(keepingCapacity: true)
   }
 
@@ -125,6 +130,11 @@ struct LeaseWalk: ~Copyable {
       switch action {
       case .publishView: for worker in workers.indices { workers[worker].table.dropAll(now: cluster.now) }
       case .dismiss: break
+      case .renew(let peer, let credit):
+        guard let worker = workers.firstIndex(where: { $0.peer == peer }) else { continue }
+        renewed += 1
+        workers[worker].table.renew(
+          backEnd: credit.backEnd.rawValue, credits: credit.credits, term: credit.term, now: cluster.now)
       case .answer(_, let decision):
         guard let (worker, target) = asked.removeValue(forKey: decision.id) else {
           failure = "answered twice"

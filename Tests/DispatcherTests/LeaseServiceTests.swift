@@ -31,7 +31,9 @@ extension DispatcherServiceTests {
     #expect(talk([distributor, one]) { dispatcher.role.snapshot.leases.used == UInt64(lease.credits) })
     #expect(dispatcher.metric("lease_credits_total", ["outcome": "used"]) == Double(lease.credits))
     #expect(dispatcher.metric("back_end_connections", ["back_end": "one"]) == 3)
-    #expect(ask(3)?.credits == 2)
+    #expect(talk([distributor, one]) { distributor.credits.count == 1 })
+    #expect(distributor.credits == [LeaseCredit(backEnd: BackEndID(0), credits: 2, term: lease.term)])
+    #expect(ask(3)?.credits == 0, "there are enough")
     distributor.connection.send(.goodbye("done"))
     #expect(talk([distributor, one]) { dispatcher.role.snapshot.leases.lost == 2 })
     #expect(

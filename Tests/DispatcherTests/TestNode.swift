@@ -66,6 +66,7 @@ final class TestNode {
   private(set) var messages: [Message] = []
   private(set) var view: ClusterView?
   private(set) var decisions: [Decision] = []
+  private(set) var credits: [LeaseCredit] = []
   private(set) var rules: [RuleSet] = []
   private(set) var goodbye: String?
   private(set) var end: ControlChannelError?
@@ -105,6 +106,7 @@ final class TestNode {
     case .hello(let hello): dispatcher = hello
     case .clusterView(let view): self.view = view
     case .decisions(let decisions): self.decisions += decisions
+    case .leaseCredits(let credits): self.credits += credits
     case .rules(let set): rules.append(set)
     case .goodbye(let text): goodbye = text
     default: break

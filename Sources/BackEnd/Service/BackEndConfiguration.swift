@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 public import BackEndCore
+import Glibc
 public import Wire
 
 /// What a server node's agent must know.
@@ -26,8 +27,15 @@ public struct BackEndConfiguration: Sendable {
   /// the descriptor limit allows.
   public var maximumConnections: UInt32
   public var serve: ServeMode
-  /// Event loops; 0 is one for each core.
+  /// Event loops; 0 is one for each core where all connections are relayed, else one for four: of what the web server
+  /// takes itself they only count beginning and end.
   public var workers: Int
+
+  var eventLoops: Int {
+    if workers > 0 { return workers }
+    let cores = max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN)))
+    return serve == .repair ? cores : (cores + 3) / 4
+  }
   /// Distributors on other networks may send clients' packets through tunnels.
   public var acceptsTunnels: Bool
   /// The kernel takes handoffs that come by packet, at the UDP port with the number of `handoffPort`, where it serves

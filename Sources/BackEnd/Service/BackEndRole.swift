@@ -43,12 +43,11 @@ public final class BackEndRole: RunningRole {
   public static func start(
     _ configuration: BackEndConfiguration, metrics: MetricsRegistry, logger: Logger
   ) throws(StartupFailure) -> BackEndRole {
-    let count = configuration.workers > 0 ? configuration.workers : max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN)))
     let limit = StartupChecks.connectionLimit(configuration)
     let shared: AgentShared
     let gate: StartGate
     do throws(SystemError) {
-      shared = try AgentShared(loops: count, connectionLimit: limit)
+      shared = try AgentShared(loops: configuration.eventLoops, connectionLimit: limit)
       gate = try StartGate()
     } catch {
       throw .resources(error)

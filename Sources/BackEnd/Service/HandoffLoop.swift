@@ -58,7 +58,7 @@ struct HandoffLoop: ~Copyable {
   private var endedBefore: UInt64 = 0
   private var lookUntil: UInt64 = 0
 
-  private static let lookInterval: UInt64 = 8_000_000
+  private static let lookInterval: UInt64 = 16_000_000
   private static let publishInterval: UInt64 = 50_000_000
   static let sweepInterval: UInt64 = 1_000_000_000
 

@@ -10,8 +10,19 @@ extension DispatcherState {
   /// before, and would not move it soon. A node gets credits only up to the load at which its policy begins to move targets
   /// away, counting everything that leases may still bring.
   mutating func lease(_ choice: Policy.Choice, to peer: PeerID) -> Lease? {
-    let index = choice.index
-    guard choice.reason == .mapped || choice.reason == .hashed, queue.isEmpty, !slowStart.warming.contains(index),
+    guard choice.reason == .mapped || choice.reason == .hashed, let limit = leaseRoom(choice.index),
+      let credits = leases.grant(at: choice.index, to: peer, limit: limit, parameters.leases)
+    else { return nil }
+    loads.reserve(choice.index, credits: credits)
+    leases.countLease()
+    return Lease(
+      credits: UInt16(clamping: credits), milliseconds: UInt16(clamping: parameters.leases.time / 1_000_000),
+      term: leases.terms[choice.index])
+  }
+
+  /// How many credits of a node may be given at once; nil for none.
+  private func leaseRoom(_ index: Int) -> UInt32? {
+    guard queue.isEmpty, !slowStart.warming.contains(index),
       let limit = policy.leaseLimit(index, parameters.thresholds, loads)
     else { return nil }
     let booked = UInt64(loads.connections(index)) + UInt64(loads.held(index))
@@ -19,12 +30,21 @@ extension DispatcherState {
     let room = min(
       ceiling > booked ? ceiling - booked : 0, admissionLimit > loads.occupied ? admissionLimit - loads.occupied : 0)
     // A quarter, so that the first of several workers does not take it all; the last place is not leased.
-    guard room > 1,
-      let (lease, credits) = leases.grant(
-        at: index, to: peer, limit: UInt32(clamping: max(1, room / 4)), parameters.leases)
-    else { return nil }
-    if credits > 0 { loads.reserve(index, credits: credits) }
-    return lease
+    return room > 1 ? UInt32(clamping: max(1, room / 4)) : nil
+  }
+
+  /// A worker that uses credits gets new ones without having to ask, while the targets that it knows are in force.
+  mutating func renew(_ backEnds: BackEndSet, for peer: PeerID, _ actions: inout [Action]) {
+    guard parameters.leases.isOn else { return }
+    for id in backEnds.members {
+      let index = Int(id.rawValue)
+      guard loads.eligible.contains(index), let limit = leaseRoom(index),
+        let credits = leases.grant(at: index, to: peer, limit: limit, parameters.leases), credits > 0
+      else { continue }
+      loads.reserve(index, credits: credits)
+      actions.append(
+        .renew(peer, LeaseCredit(backEnd: id, credits: UInt16(clamping: credits), term: leases.terms[index])))
+    }
   }
 
   /// What a distributor did with credits. Used ones count as uses of the target, like requests that asked.

@@ -19,6 +19,8 @@ public struct DispatcherState: ~Copyable, Sendable {
     case returned(BackEndID)
     /// What a distributor did with credits of a lease; comes before `.returned` for connections of that lease.
     case leaseAccount(PeerID, LeaseAccount)
+    /// A distributor has told of all that it used lately, of these back-ends.
+    case leasesUsed(PeerID, BackEndSet)
     case report(PeerID, LoadReport, diskQueue: UInt32 = 0)
     /// `nextDeadline` came.
     case tick
@@ -27,6 +29,8 @@ public struct DispatcherState: ~Copyable, Sendable {
   /// What the driver must do.
   public enum Action: Hashable, Sendable {
     case answer(PeerID, Decision)
+    /// Further credits for a distributor that has used some.
+    case renew(PeerID, LeaseCredit)
     /// Send `view` to every peer that said hello.
     case publishView
     /// Say goodbye with this text and close.
@@ -89,6 +93,7 @@ public struct DispatcherState: ~Copyable, Sendable {
     case .request(let peer, let request): decideOrQueue(request, from: peer, now: now, &actions)
     case .returned(let id): giveBack(id, now: now, &actions)
     case .leaseAccount(let peer, let account): take(account, from: peer, now: now, &actions)
+    case .leasesUsed(let peer, let backEnds): renew(backEnds, for: peer, &actions)
     case .report(let peer, let report, let diskQueue): take(report, diskQueue, from: peer, now: now, &actions)
     case .heard(let peer): heard(peer, now: now)
     case .tick: tick(now: now, &actions)

@@ -63,13 +63,13 @@ public struct LeaseLedger: Sendable {
     for place in 0..<held.count / BackEndSet.capacity { lost += UInt64(take(.max, at: place, backEnd)) }
   }
 
-  /// Books a lease with at most `limit` credits; nil for a peer that is no registered distributor.
+  mutating func countLease() { leases += 1 }
+
+  /// Books at most `limit` credits, none while the peer has enough; nil for a peer that is no registered distributor.
   ///
   /// A distributor gets as many as it used up lately, and twice as many when it has none left. So few come back unused,
   /// and a busy one seldom asks. It has told what it used before it asks, so `held` is what it has left.
-  mutating func grant(
-    at backEnd: Int, to peer: PeerID, limit: UInt32, _ terms: LeaseTerms
-  ) -> (lease: Lease, credits: UInt32)? {
+  mutating func grant(at backEnd: Int, to peer: PeerID, limit: UInt32, _ terms: LeaseTerms) -> UInt32? {
     guard let place = places[peer] else { return nil }
     let index = place * BackEndSet.capacity + backEnd
     let left = held[index]
@@ -79,11 +79,7 @@ public struct LeaseLedger: Sendable {
     held[index] += credits
     outstanding += UInt64(credits)
     granted += UInt64(credits)
-    leases += 1
-    let lease = Lease(
-      credits: UInt16(clamping: credits), milliseconds: UInt16(clamping: terms.time / 1_000_000),
-      term: self.terms[backEnd])
-    return (lease, credits)
+    return credits
   }
 
   /// Takes an account, as far as it is about credits that the peer has.

@@ -43,7 +43,14 @@ extension DispatcherLoop {
       for backEnd in backEnds { state.handle(.returned(backEnd), now: now, &actions) }
       perform(now: now)
     case (.distributor, .leaseAccounts(let accounts)):
-      for account in accounts { state.handle(.leaseAccount(peer.id, account), now: now, &actions) }
+      var used = BackEndSet()
+      for account in accounts {
+        state.handle(.leaseAccount(peer.id, account), now: now, &actions)
+        // What comes back says that there were too many.
+        if account.used > 0 { used = used.union(BackEndSet(account.backEnd)) }
+        if account.returned > 0 { used = used.subtracting(BackEndSet(account.backEnd)) }
+      }
+      state.handle(.leasesUsed(peer.id, used), now: now, &actions)
       perform(now: now)
     case (.distributor, .registerDistributor(let registration)):
       handle(.registerDistributor(peer.id, registration), now: now)
@@ -121,6 +128,10 @@ extension DispatcherLoop {
         guard let last else { continue }
         last.decisions.append(decision)
         markDirty(last)
+      case .renew(let id, let credit):
+        guard let peer = peers[id.rawValue] else { continue }
+        peer.credits.append(credit)
+        markDirty(peer)
       case .publishView: isViewDirty = true
       case .dismiss(let id, let dismissal):
         guard let peer = peers[id.rawValue] else { continue }
@@ -160,6 +171,11 @@ extension DispatcherLoop {
           counts.messagesSent &+= 1
           peer.connection.send(.decisions(peer.decisions))
           peer.decisions.removeAll(keepingCapacity: true)
+        }
+        if !peer.credits.isEmpty {
+          counts.messagesSent &+= 1
+          peer.connection.send(.leaseCredits(peer.credits))
+          peer.credits.removeAll(keepingCapacity: true)
         }
         flush(peer, now: now)
       }

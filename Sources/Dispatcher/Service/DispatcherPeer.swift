@@ -24,6 +24,8 @@ final class DispatcherPeer {
   var isRegisteredForWrite = false
   /// Decisions of this loop turn, sent as one message at its end.
   var decisions: [Decision] = []
+  /// Credits that it gets at the end of the turn.
+  var credits: [LeaseCredit] = []
   /// A batch came in this turn: it is answered by one message even when every request of it has to wait, because the
   /// distributor sends no further batch before.
   var owesAnswer = false

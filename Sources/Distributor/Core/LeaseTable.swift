@@ -123,6 +123,20 @@ public struct LeaseTable: Sendable {
     entries[index].pool = pool
     entries[index].backEnd = backEnd
     entries[index].expires = now &+ time
+    put(credits, of: backEnd, term: term, now: now)
+  }
+
+  /// The dispatcher gave further credits of a back-end, for what was used of earlier ones.
+  public mutating func renew(backEnd: UInt16, credits: UInt16, term: UInt32, now: UInt64) {
+    granted += UInt64(credits)
+    guard Int(backEnd) < LeaseTable.backEnds else {
+      giveBack(UInt32(credits), of: backEnd, term: term, now: now)
+      return
+    }
+    put(credits, of: backEnd, term: term, now: now)
+  }
+
+  private mutating func put(_ credits: UInt16, of backEnd: UInt16, term: UInt32, now: UInt64) {
     let number = Int(backEnd)
     if purses[number].term != term || now >= purses[number].expires { drop(backEnd: backEnd, now: now) }
     if credits == 0 { return }

@@ -38,7 +38,9 @@ extension DistributorWorker {
     if let connection = dispatcher.connection {
       let batch = decisions.nextBatch()
       // Before assignments are returned that a lease made.
-      tellLeases(to: connection, alongside: batch != nil || !returned.isEmpty)
+      // What the kernel used has waited in the ring already.
+      let isLate = lending?.hasUntold ?? false
+      tellLeases(to: connection, alongside: isLate || batch != nil || !returned.isEmpty)
       if let batch { connection.send(.decisionRequests(batch)) }
       if !returned.isEmpty {
         connection.send(.assignmentsReturned(returned))
@@ -93,6 +95,7 @@ extension DistributorWorker {
         decided(answer, wanted: decisions.asked[answer.id])
       }
       decisions.answered(answers)
+    case .message(.leaseCredits(let credits)): for credit in credits { takeCredits(credit) }
     case .message(.clusterView(let view)): apply(view)
     case .message(.rules(let rules)):
       core.responder.setRules(rules)

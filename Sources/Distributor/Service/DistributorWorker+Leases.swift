@@ -50,6 +50,14 @@ extension DistributorWorker {
     lend(backEnd)
   }
 
+  /// Keeps further credits of a back-end.
+  mutating func takeCredits(_ credit: LeaseCredit) {
+    let backEnd = credit.backEnd.rawValue
+    reclaim(backEnd)
+    leases.renew(backEnd: backEnd, credits: credit.credits, term: credit.term, now: core.now)
+    if link(backEnd)?.isReady == true { lend(backEnd) } else { leases.drop(backEnd: backEnd, now: core.now) }
+  }
+
   /// A back-end refuses or is lost.
   mutating func dropLeases(of backEnd: UInt16) {
     reclaim(backEnd)
@@ -79,6 +87,7 @@ extension DistributorWorker {
       }
     }
     leases.collect(now: core.now, alongside: alongside, into: &leaseAccounts)
+    if alongside { lending?.hasUntold = false }
     if leaseAccounts.isEmpty { return }
     connection.send(.leaseAccounts(leaseAccounts))
     leaseAccounts.removeAll(keepingCapacity: true)

@@ -11,7 +11,7 @@ struct leased_request {
   struct lease_node *node;
   struct lease_worker *lender;
   struct lease_purse *purse;
-  __u32 worker, back_end;
+  __u32 worker, back_end, term, left;
 };
 
 enum { OPTION_SCALE = 1, OPTION_SACK = 2, OPTION_TIMESTAMPS = 4 };
@@ -107,7 +107,7 @@ __noinline int send_handoff(
 
 // Enters the flow and tells the worker. False when it cannot be: nothing has changed then.
 static __noinline bool enter_flow(
-    struct __sk_buff *skb, const struct packet *packet, const struct leased_request *request, __u32 term, __u64 now) {
+    struct __sk_buff *skb, const struct packet *packet, const struct leased_request *request, __u64 now) {
   struct handoff_flow_entry entry = {
       .handoff_id = bpf_be64_to_cpu(request->header.handoff),
       .last_seen = now,
@@ -123,11 +123,11 @@ static __noinline bool enter_flow(
       .back_end = request->back_end,
       .handoff = entry.handoff_id,
       .target = request->target.hash,
-      .term = term,
+      .term = request->term,
       .epoch = request->lender->epoch,
   };
   __u64 wakes = BPF_RB_NO_WAKEUP;
-  if (now - request->lender->woken >= LEASE_TOLD_WITHIN) {
+  if (request->left == LEASE_RUNNING_LOW || now - request->lender->woken >= LEASE_TOLD_WITHIN) {
     request->lender->woken = now;
     wakes = BPF_RB_FORCE_WAKEUP;
   }
@@ -170,12 +170,11 @@ __noinline int hand_off(struct __sk_buff *skb, const struct packet *packet, __u3
   if (!read_negotiated(skb, packet, shake, &request.header, now)) return GO_ON;
   __u32 mtu = 0, room = sizeof(request.header) + sizeof(struct outer_ipv6);
   if (bpf_check_mtu(skb, request.node->interface, &mtu, room, 0)) return GO_ON;
-  __u32 term;
-  if (!take_credit(request.purse, now, &term)) return GO_ON;
+  if (!take_credit(request.purse, now, &request.term, &request.left)) return GO_ON;
   // Never the name of a handoff by the worker, whose numbers of slots are far below.
   __u64 number = 1ULL << 63 | __sync_fetch_and_add(&request.lender->made, 1);
   request.header.handoff = bpf_cpu_to_be64(number);
-  if (!enter_flow(skb, packet, &request, term, now)) {
+  if (!enter_flow(skb, packet, &request, now)) {
     __sync_fetch_and_add(&request.purse->credits, 1);
     return GO_ON;
   }
