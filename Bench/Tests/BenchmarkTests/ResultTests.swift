@@ -60,6 +60,33 @@ import Testing
   }
 }
 
+@Suite struct IdleTests {
+  @Test(arguments: [
+    ("pos:\t0\nflags:\t02000002\nmap_type:\t1\nmemlock:\t6800640\nmap_id:\t41\nfrozen:\t0\n", 41, 6_800_640),
+    ("memlock:\t4096\nprog_id:\t7\n", nil, nil), ("", nil, nil), ("map_id:\tx\nmemlock:\t1\n", nil, nil),
+  ])
+  func mapsAreTold(text: String, id: Int?, bytes: Int?) {
+    let map = MemoryAccounts.map(in: text)
+    #expect(map?.id == id)
+    #expect(map?.bytes == bytes)
+  }
+
+  @Test(arguments: [("idle-50000", 50_000), ("idle-0", nil), ("idle-", nil), ("idle", nil), ("new-8KB", nil)])
+  func namesTellTheNumber(name: String, count: Int?) { #expect(Bench.idleConnections(of: name) == count) }
+
+  @Test func bytesAreThoseAboveWhatWasThere() throws {
+    let before = MemoryUse(user: 1_000_000, kernel: 100, maps: 17_000_000)
+    let full = MemoryUse(user: 1_500_000, kernel: 400_100, maps: 17_136_000)
+    let result = IdleBench.Result(
+      asked: 1000, open: 1000, fronts: 2, serverNodes: 4, failures: [:], liveFlows: 1000, fixed: ["front": before],
+      full: ["front": full], kernelGrowth: 8_000_000)
+    let each = try #require(result.each("front"))
+    #expect(each == (500, 400, 136))
+    #expect(result.each("agent") == nil)
+    #expect(result.kernelBytesEach == 8000)
+  }
+}
+
 @Suite struct GrowthModelTests {
   /// 300 us at the front, 1500 us at a server: five server nodes saturate a front, as in the USENIX 2000 paper.
   static func each(_ microseconds: Double) -> GrowthModel.Cost { .init(base: 0, connection: microseconds / 1e6) }
