@@ -56,7 +56,7 @@ struct RunCommand: ParsableCommand {
     let result = try bench.run { Console.line($0) }
     try BenchReport(result).write(to: output)
     for complaint in result.complaints { Console.line("NOT CLEAN: \(complaint)") }
-    Console.line("report: \(output)/report.md")
+    Console.line("report: \(output)/report.html, report.md, report.json")
     Console.line(try result.line())
     if result.ownErrors > 0 { throw ExitCode(1) }
   }

@@ -180,6 +180,7 @@ struct LoadWorker: ~Copyable {
       if next < connections.count, MonotonicTime.now() >= end {
         report.fail(.unsent, count: connections.count - next)
         next = connections.count
+        continue
       }
       while next < connections.count, busy < 64 {
         begin(next, intended: MonotonicTime.now())

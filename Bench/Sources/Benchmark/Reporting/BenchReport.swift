@@ -1,18 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Lab
+import LinuxKernel
 
-/// The readable report: one Markdown file and one plot for each workload.
+/// The readable report: one Markdown file with plots beside it, and one page with all plots in it.
 public struct BenchReport {
   private let result: BenchResult
 
   public init(_ result: BenchResult) { self.result = result }
 
-  /// Writes `report.md`, `report.json` and the plots into a folder, which is made.
+  /// Writes `report.html`, `report.md`, `report.json` and the latter's plots into a folder, which is made.
   public func write(to folder: String) throws {
     try Command.run(["mkdir", "-p", folder]).checked()
     try Cluster.write(markdown(), to: "\(folder)/report.md")
     try Cluster.write(try result.json(), to: "\(folder)/report.json")
+    let growth = ["growth-16.svg", "growth-64.svg"].compactMap { try? FileAccess.read("\(folder)/\($0)") }
+    let page = HTMLReport(result: result, growth: growth.map { String(decoding: $0, as: UTF8.self) }).page()
+    try Cluster.write(page, to: "\(folder)/report.html")
     for (name, title) in result.workloads where !result.measured(name).isEmpty {
       try Cluster.write(cpuPlot(name, title).svg, to: "\(folder)/cpu-\(name).svg")
       try Cluster.write(throughputPlot(name, title).svg, to: "\(folder)/throughput-\(name).svg")
@@ -153,7 +157,7 @@ public struct BenchReport {
       let (middle, spread) = value(figure)
       return BarPlot.Bar(
         name: system, value: middle, spread: spread[0] <= spread[1] ? spread[0]...spread[1] : nil,
-        isOwn: system.hasPrefix("handoff"))
+        kind: result.systems.first { $0.name == system }?.kind ?? .cluster)
     }
   }
 
