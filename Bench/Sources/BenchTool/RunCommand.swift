@@ -11,7 +11,10 @@ struct RunCommand: ParsableCommand {
     commandName: "run", abstract: "Every workload on every system, side by side, with a report.",
     discussion: "The last line of the output is one JSON object: workload, system, ratios to no balancer and errors.")
 
-  @Flag(help: "One short round without churn, few idle connections, one cache workload: under three minutes.")
+  @Flag(
+    help:
+      "One short round without churn; few idle connections and one cache workload with few systems: under three minutes."
+  )
   var quick = false
 
   @Option(help: "Rounds; each measures every workload on every system once (default: 5, with --quick 1).")
@@ -91,7 +94,10 @@ struct RunCommand: ParsableCommand {
       bench.systems = BenchSystem.all.filter { $0.name == "direct" || system.contains($0.name) }
     }
     if quick {
-      if system.isEmpty { bench.systems.removeAll { $0.kind == .cluster && !$0.options.isEmpty } }
+      if system.isEmpty {
+        bench.systems.removeAll { $0.kind == .cluster && !$0.options.isEmpty }
+        bench.aloneSystems = ["direct", "haproxy", "handoff"]
+      }
       bench.withoutOffloads = []
       bench.cacheWorkloads = bench.cacheWorkloads.filter { $0.name == "cache-hot" }
       bench.cachePolicies = ["wrr"]

@@ -22,6 +22,8 @@ public struct Bench: Sendable {
   public var churnSeconds = 6.0
   /// Policies of this cluster in the cache workload, besides LARD.
   public var cachePolicies = ["wrr", "lardr"]
+  /// The only systems that are measured one at a time, with caches and with idle connections; nil for all.
+  public var aloneSystems: Set<String>?
   /// A recorded trace for the cache workload.
   public var trace: String?
   /// Workloads measured once more with links without segmentation and checksum offload, so that every frame is at most as

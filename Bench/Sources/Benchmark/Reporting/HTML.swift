@@ -58,7 +58,7 @@ enum HTML {
     table { border-collapse: collapse; font-size: 13px; margin: .6em 0; }
     th, td { border: 1px solid #ddd; padding: 3px 8px; text-align: right; white-space: nowrap; }
     th { background: #f3f3f3; } .left { text-align: left; }
-    .plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(430px, 1fr)); gap: 10px; align-items: start; }
+    .plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(560px, 1fr)); gap: 10px; align-items: start; }
     .plots svg { width: 100%; height: auto; border: 1px solid #eee; }
     .wide { overflow-x: auto; } nav a { margin-right: 1em; } .note { color: #555; max-width: 60em; }
     </style></head><body>

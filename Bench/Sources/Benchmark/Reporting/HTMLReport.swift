@@ -45,24 +45,34 @@ struct HTMLReport {
     """
   }
 
+  /// Those of the list, and this cluster with the policies of the cache workload.
+  private var columns: [String] {
+    let known = result.systems.map(\.name)
+    var more: [String] = []
+    for name in measured.flatMap({ result.measured($0.name) }) where !(known + more).contains(name) {
+      more.append(name)
+    }
+    return known + more
+  }
+
   /// Workloads down, systems across.
   private func overview(
     _ title: String, _ value: (BenchResult.Figure) -> (ratio: Double, spread: [Double], quality: Double)
   ) -> String {
     let rows = measured.map { name, title in
       [HTML.Cell(text: title)]
-        + result.systems.map { system in
-          guard let figure = result.figure(name, system.name) else {
-            return result.absent[system.name].map { HTML.Cell(text: "absent", note: $0) } ?? .empty
+        + columns.map { system in
+          guard let figure = result.figure(name, system) else {
+            return result.absent[system].map { HTML.Cell(text: "absent", note: $0) } ?? .empty
           }
           let (ratio, spread, quality) = value(figure)
           let failed = figure.errors > 0 ? ", \(figure.errors) failed" : ""
           return HTML.Cell(
-            text: "\(ratio)\(failed)", quality: system.kind == .reference ? nil : quality,
+            text: "\(ratio)\(failed)", quality: kind(of: system) == .reference ? nil : quality,
             note: "\(spread.map { "\($0)" }.joined(separator: " to "))")
         }
     }
-    return "<h2>\(HTML.escaped(title))</h2>" + HTML.table(["workload"] + result.systems.map(\.name), rows)
+    return "<h2>\(HTML.escaped(title))</h2>" + HTML.table(["workload"] + columns, rows)
   }
 
   private func section(_ name: String, _ title: String) -> String {

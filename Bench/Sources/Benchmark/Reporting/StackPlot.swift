@@ -24,15 +24,18 @@ struct StackPlot {
     let top = 34.0
     let step = 22.0
     let rows = visible
-    var names: [String] = []
-    for part in rows.flatMap(\.parts) where !names.contains(part.name) { names.append(part.name) }
+    let shown = Set(rows.flatMap(\.parts).map(\.name))
+    // Also of what is not seen, so that the same parts have the same colours in several plots.
+    var all: [String] = []
+    for part in self.rows.flatMap(\.parts) where !all.contains(part.name) { all.append(part.name) }
+    let names = all.filter { shown.contains($0) }
     let legendColumns = 3
     let legendRows = (names.count + legendColumns - 1) / legendColumns
     let end = top + Double(rows.count) * step
     let height = end + Double(legendRows) * 17 + 16
     let greatest = max(1e-9, rows.map { $0.parts.reduce(0) { $0 + $1.value } }.max() ?? 1)
     let scale = (width - left - 90) / greatest
-    func color(_ name: String) -> String { SVG.palette[(names.firstIndex(of: name) ?? 0) % SVG.palette.count] }
+    func color(_ name: String) -> String { SVG.palette[(all.firstIndex(of: name) ?? 0) % SVG.palette.count] }
     var body = [SVG.text(10, 20, title, size: 14)]
     for (index, row) in rows.enumerated() {
       let y = top + Double(index) * step

@@ -37,6 +37,9 @@ public struct BenchSystem: Sendable {
 
   func isMade(for workload: String) -> Bool { workloads?.contains(workload) ?? true }
 
+  /// The same for a group of workloads for which systems are up one at a time.
+  func isMade(for group: String, alone: Set<String>?) -> Bool { isMade(for: group) && alone?.contains(name) ?? true }
+
   /// Why the system cannot be measured here, nil when it can.
   public func absence() -> String? {
     for program in needs {

@@ -68,7 +68,7 @@ struct IdleBench {
   }
 
   func run(_ result: inout BenchResult, _ progress: (String) -> Void) throws(LabError) {
-    for system in bench.systems where system.isMade(for: Workload.idleGroup) {
+    for system in bench.systems where system.isMade(for: Workload.idleGroup, alone: bench.aloneSystems) {
       if let reason = system.absence() {
         result.absent[system.name] = reason
         continue
