@@ -175,7 +175,7 @@ extension HTMLReport {
       <div class="plots">\(plots.joined())</div>
       """
         + HTML.table(
-          ["system", "open", "fronts, nodes"] + roles.map { "\($0): resident + kernel + maps" } + ["kernel", "failed"],
+          ["system", "open", "fronts, nodes"] + roles + ["kernel", "failed"],
           rows)
   }
 

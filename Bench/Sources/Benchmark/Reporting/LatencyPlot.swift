@@ -27,7 +27,7 @@ struct LatencyPlot {
     // Whole powers of ten on both sides.
     let low = Glibc.floor(log10(max(1, all.min() ?? 1)))
     let high = max(low + 1, Glibc.ceil(log10(max(1, all.max() ?? 10))))
-    let plotWidth = width - left - 130
+    let plotWidth = width - left - 155
     func x(_ value: Double) -> Double { left + (log10(max(1, value)) - low) / (high - low) * plotWidth }
     var body = [SVG.text(10, 20, title, size: 14)]
     for exponent in Int(low)...Int(high) {
