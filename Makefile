@@ -5,7 +5,7 @@
 # make test     everything: packages, build, all tests
 # make test-bench   tests of the package Bench
 # make check    format, lint, bans, build with warnings as errors
-# make bench    this cluster beside HAProxy, nginx, Varnish, a layer-4 path and no balancer; report in .build/bench
+# make bench    this cluster beside other balancers and none; report.html, .md and .json in .build/bench
 #               TRACE=file adds a recorded trace; ARGS=... goes to `bench run` (see `bench run --help`)
 # make bench-quick    the same in under three minutes
 # make bench-growth   1 to 16 server nodes of equal capacity, and a model to 64

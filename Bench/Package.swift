@@ -21,7 +21,9 @@ let package = Package(
     .executable(name: "bench", targets: ["BenchTool"]),
   ],
   dependencies: [
-    .package(name: "handoff", path: ".."), .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+    // By a link to the folder above: SwiftPM names a package after the last part of its path, and that of a checkout may be
+    // anything, this package's own name included.
+    .package(path: "handoff"), .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
   ],
   targets: [

@@ -181,12 +181,22 @@ struct FlowTableTests {
     let plane = try interface.attach(capacity: count)
     let empty = try unreclaimable()
     let table = plane.flows
+    let lockedEmpty = try locked(table)
     let start = MonotonicTime.now()
     for number in 0..<count { try table.insert(flow(number), .forwarding(handoff: UInt64(number))) }
     let inserted = MonotonicTime.now()
     #expect(throws: ForwardingPlaneError.tableFull) { try table.insert(flow(count), .forwarding()) }
     let full = try unreclaimable()
+    let lockedFull = try locked(table)
     #expect(table.occupied == count)
+
+    var wrong = 0
+    let looking = MonotonicTime.now()
+    for number in 0..<count where table.lookup(flow(number)) != .forwarding(handoff: UInt64(number)) { wrong += 1 }
+    let looked = MonotonicTime.now()
+    #expect(wrong == 0)
+    for number in count..<count + 100_000 where table.lookup(flow(number)) != nil { wrong += 1 }
+    #expect(wrong == 0, "flows that nobody inserted")
 
     var sweep = FlowSweep(step: 4096)
     var met = 0
@@ -200,14 +210,27 @@ struct FlowTableTests {
     let walkedEmpty = MonotonicTime.now()
 
     let bytes = (full - empty) / count
+    let lockedBytes = (lockedFull - lockedEmpty) / count
     print(
       """
-      MEASURED 1,000,000 flows: \(bytes) bytes each and \(Double(empty - before) / 1e6) MB for the empty table; \
-      insert \((inserted - start) / UInt64(count)) ns, sweep \((swept - sweeping) / UInt64(count)) ns, \
+      MEASURED 1,000,000 flows: \(bytes) bytes of kernel memory each, \(lockedBytes) by memlock, and \
+      \(Double(empty - before) / 1e6) MB for the empty table and the plane's other maps, \
+      \(Double(lockedEmpty) / 1e6) MB by the table's memlock; insert \((inserted - start) / UInt64(count)) ns, \
+      lookup \((looked - looking) / UInt64(count)) ns, sweep \((swept - sweeping) / UInt64(count)) ns, \
       remove \((removed - swept) / UInt64(count)) ns per flow; a walk over the empty table \
       \(Double(walkedEmpty - removed) / 1e6) ms
       """)
     #expect((100...300).contains(bytes), "an element is 120 bytes in a slab object of 128")
+    #expect((100...300).contains(lockedBytes))
+  }
+
+  /// What the kernel says the table takes.
+  private func locked(_ table: FlowTable) throws -> Int {
+    let text = try SystemFile.text(of: "/proc/self/fdinfo/\(table.map.raw)")
+    for line in text.split(separator: "\n") where line.hasPrefix("memlock:") {
+      return line.split(separator: "\t").last.flatMap { Int($0) } ?? 0
+    }
+    return 0
   }
 
   /// Bytes of kernel memory that cannot be freed: slab objects, per-CPU memory and vmalloc.

@@ -7,7 +7,7 @@ import ArgumentParser
 struct Main: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "bench",
-    abstract: "Measure this cluster beside HAProxy, nginx, Varnish, a layer-4 path and no balancer.",
+    abstract: "Measure this cluster beside HAProxy, nginx, Varnish, Traffic Server, a layer-4 path and no balancer.",
     subcommands: [RunCommand.self, GrowthCommand.self, GeneratorCommand.self, OriginCommand.self],
     defaultSubcommand: RunCommand.self)
 }

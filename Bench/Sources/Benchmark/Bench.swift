@@ -17,11 +17,13 @@ public struct Bench: Sendable {
   public var servers = 4
   public var fronts = 2
   /// Connections held open to see what one costs; 0 leaves that out.
-  public var idleConnections = 5000
+  public var idleConnections = 50_000
   /// Seconds under load while a server node leaves and comes back; 0 leaves that out.
   public var churnSeconds = 6.0
   /// Policies of this cluster in the cache workload, besides LARD.
   public var cachePolicies = ["wrr", "lardr"]
+  /// The only systems that are measured one at a time, with caches and with idle connections; nil for all.
+  public var aloneSystems: Set<String>?
   /// A recorded trace for the cache workload.
   public var trace: String?
   /// Workloads measured once more with links without segmentation and checksum offload, so that every frame is at most as
@@ -29,6 +31,9 @@ public struct Bench: Sendable {
   public var withoutOffloads = ["new-8KB", "bulk-1MB"]
 
   public init() {}
+
+  /// How many idle connections a workload's name `idle-NUMBER` asks for; nil when it is no such name.
+  public static func idleConnections(of name: String) -> Int? { IdleBench.connections(of: name) }
 
   /// - Parameter progress: told a line for each measurement.
   public func run(_ progress: @escaping (String) -> Void) throws(LabError) -> BenchResult {
@@ -39,13 +44,16 @@ public struct Bench: Sendable {
     try Command.run(["chmod", "755", home.folder]).checked()
     progress("writing the documents")
     let documents = try Documents(below: home.folder)
-    try SideBySide(bench: self, documents: documents, workloads: workloads, rounds: rounds).run(&result, progress)
+    if !workloads.isEmpty || churnSeconds > 0 {
+      try SideBySide(bench: self, documents: documents, workloads: workloads, rounds: rounds).run(&result, progress)
+    }
     let again = workloads.filter { withoutOffloads.contains($0.name) }.map { $0.withoutOffloads }
     if !again.isEmpty {
       let side = SideBySide(
         bench: self, documents: documents, workloads: again, rounds: max(1, rounds / 2), offloads: false)
       try side.run(&result, progress)
     }
+    if idleConnections > 0 { try IdleBench(bench: self, documents: documents).run(&result, progress) }
     if !cacheWorkloads.isEmpty {
       let bench = CacheBench(bench: self, home: home.folder, documents: documents)
       try bench.run(&result, progress)

@@ -26,7 +26,7 @@ struct SideBySide {
     }
     for round in 0..<rounds {
       for workload in workloads {
-        let fitting = running.filter { $0.system.workloads?.contains(workload.base) ?? true }
+        let fitting = running.filter { $0.system.isMade(for: workload.base) }
         for step in fitting.indices {
           // Forwards and backwards in turn, beginning at another one each time.
           let place = round % 2 == 0 ? step : fitting.count - 1 - step
@@ -63,11 +63,6 @@ struct SideBySide {
       let churn = try Churn(system, documents, seconds: bench.churnSeconds).run()
       result.churn[name] = churn
       progress("churn \(name): \(churn.line)")
-    }
-    if bench.idleConnections > 0 {
-      let idle = try IdleConnections(system, documents, count: bench.idleConnections).run()
-      result.idle[name] = idle
-      progress("idle \(name): \(idle.line)")
     }
   }
 }

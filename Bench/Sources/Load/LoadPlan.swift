@@ -11,7 +11,8 @@ public struct LoadPlan: Sendable {
     /// Open loop: requests arrive as a Poisson process, this many per second over all threads, whatever becomes of those
     /// before. Latency counts from the arrival, also when the request has to wait for a free connection.
     case open(rate: Double)
-    /// Every connection carries one request, then stays open and idle until the end.
+    /// Every connection carries one request, then stays open and idle until the end, which `seconds` after the last one
+    /// was opened or a `LoadStop` brings.
     case hold
   }
 
@@ -42,6 +43,8 @@ public struct LoadPlan: Sendable {
   public var endpoints: [Endpoint]
   /// Addresses to connect from, in turn; empty leaves that to the kernel.
   public var sources: [IPAddress] = []
+  /// Each endpoint is dialled from one source only: with as many sources as endpoints no port of a source is in use twice.
+  public var pairsSources = false
   public var paths: [Path]
   public var choice = Choice.cycle
   /// This share of the requests goes to the first path instead.
@@ -59,6 +62,8 @@ public struct LoadPlan: Sendable {
   public var requests: Int?
   /// Seconds for a connection to stand, and for an answer to be complete.
   public var timeout = 10.0
+  /// Seconds that a `hold` plan may take to open its connections; those that are not open by then are `unsent`.
+  public var openWithin = 60.0
   /// The site's seed: every body is compared byte by byte with what the site holds. Nil discards bodies in the kernel.
   public var verifiedSeed: UInt64?
   /// Of arrivals and choices.

@@ -20,7 +20,7 @@ public struct LoadReport: Sendable, Codable, Hashable {
     case content
     /// This process or its peer is out of descriptors.
     case descriptors
-    /// Open loop: arrivals that had not been sent when the run ended.
+    /// Open loop: arrivals that had not been sent when the run ended. Hold: connections for which there was no time.
     case unsent
   }
 
@@ -39,7 +39,7 @@ public struct LoadReport: Sendable, Codable, Hashable {
   public var verifiedBytes = 0
   /// Connections open at the end.
   public var open = 0
-  /// Seconds from the first request to the last answer.
+  /// Seconds from the first request to the last answer; the time for which connections are held is not in it.
   public var seconds = 0.0
   /// User and system time of this process, in seconds.
   public var cpuSeconds = 0.0

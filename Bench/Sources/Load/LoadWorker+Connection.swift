@@ -29,7 +29,7 @@ extension LoadWorker {
 
   private mutating func dial(_ slot: Int) {
     let endpoint = nextDial % plan.endpoints.count
-    let source = sources[nextDial / plan.endpoints.count % sources.count]
+    let source = sources[(plan.pairsSources ? endpoint : nextDial / plan.endpoints.count) % sources.count]
     nextDial &+= 1
     let now = MonotonicTime.now()
     connections[slot].endpoint = endpoint

@@ -103,9 +103,10 @@ struct LoadWorker: ~Copyable {
   }
 
   /// Runs the thread's part of the plan; `didOpenAll` is called once in a `hold` plan.
-  mutating func run(thread: Int, didOpenAll: () -> Void) -> LoadReport {
+  mutating func run(thread: Int, stop: LoadStop, didOpenAll: () -> Void) -> LoadReport {
     let start = MonotonicTime.now()
-    var end = start &+ UInt64(plan.seconds * 1e9)
+    let end = start &+ UInt64(plan.seconds * 1e9)
+    var held: UInt64 = 0
     switch plan.pace {
     case .closed: runClosed(until: end)
     case .open(let rate):
@@ -114,14 +115,14 @@ struct LoadWorker: ~Copyable {
         rate: rate / Double(plan.threads), from: start, seed: plan.seed &+ UInt64(thread) &* 0x9e37)
       runOpen(&arrivals, until: end)
     case .hold:
-      openAll()
+      openAll(until: start &+ UInt64(plan.openWithin * 1e9))
+      let opened = MonotonicTime.now()
       didOpenAll()
-      end = MonotonicTime.now() &+ UInt64(plan.seconds * 1e9)
-      while MonotonicTime.now() < end { turn(until: end) }
+      held = hold(until: opened &+ UInt64(plan.seconds * 1e9), stop) &- opened
     }
     isIssuing = false
     drain()
-    report.seconds = Double(MonotonicTime.now() &- start) / 1e9
+    report.seconds = Double(MonotonicTime.now() &- start &- held) / 1e9
     report.open = connections.reduce(0) { $0 + ($1.phase == .idle ? 1 : 0) }
     for connection in connections where connection.descriptor >= 0 { StreamSocket.close(connection.descriptor) }
     return report
@@ -173,14 +174,28 @@ struct LoadWorker: ~Copyable {
   }
 
   /// Opens all connections, a few at a time: a burst of thousands would only test queues.
-  private mutating func openAll() {
+  private mutating func openAll(until end: UInt64) {
     var next = 0
     while next < connections.count || busy > 0 {
+      if next < connections.count, MonotonicTime.now() >= end {
+        report.fail(.unsent, count: connections.count - next)
+        next = connections.count
+        continue
+      }
       while next < connections.count, busy < 64 {
         begin(next, intended: MonotonicTime.now())
         next += 1
       }
       turn(until: MonotonicTime.now() &+ 100_000_000)
+    }
+  }
+
+  /// Looks after idle connections; returns when that ended.
+  private mutating func hold(until end: UInt64, _ stop: LoadStop) -> UInt64 {
+    while true {
+      let now = MonotonicTime.now()
+      if now >= end || stop.isStopped { return now }
+      turn(until: min(end, now &+ 50_000_000))
     }
   }
 

@@ -52,11 +52,17 @@ struct Main: ParsableCommand {
   @Option(help: "Open loop: requests per second, as a Poisson process.")
   var rate: Double?
 
-  @Flag(help: "Open all connections, ask once on each, and hold them open.")
+  @Flag(help: "Open all connections, ask once on each, and hold them open for --seconds or until SIGTERM.")
   var hold = false
+
+  @Option(help: "Seconds that opening the connections of --hold may take.")
+  var openWithin = 60.0
 
   @Option(help: "Address to connect from; may be repeated, used in turn.")
   var source: [String] = []
+
+  @Flag(help: "Each endpoint is dialled from one of the sources only.")
+  var pairSources = false
 
   @Option(help: "Seconds to run.")
   var seconds = 10.0
@@ -80,7 +86,9 @@ struct Main: ParsableCommand {
     _ = try DescriptorLimit.raise()
     let plan = try plan()
     if let complaint = plan.complaint { throw ValidationError(complaint) }
-    let result = try LoadGenerator.run(plan) {
+    let stop = LoadStop()
+    if hold { try Main.watch(stop) }
+    let result = try LoadGenerator.run(plan, stop: stop) {
       print("holding")
       _ = fflush(nil)
     }
@@ -90,6 +98,23 @@ struct Main: ParsableCommand {
     print(LoadSummary.text(result))
     print(try LoadSummary(result).json())
     if result.failed > 0 { throw ExitCode(1) }
+  }
+
+  /// SIGTERM and SIGINT end the time of holding; the report is written as at any end.
+  private static func watch(_ stop: LoadStop) throws {
+    let signals = try SignalBox()
+    _ = WorkerThread(name: "signals") {
+      guard var epoll = try? Epoll(capacity: 1), (try? epoll.add(signals.queue.raw, .read, token: 0)) != nil else {
+        return
+      }
+      while signals.queue.next() == nil { _ = epoll.wait(until: nil) }
+      stop.stop()
+    }
+  }
+
+  private final class SignalBox: Sendable {
+    let queue: SignalQueue
+    init() throws { queue = try SignalQueue([.interrupt, .terminate]) }
   }
 
   private func plan() throws -> LoadPlan {
@@ -102,6 +127,7 @@ struct Main: ParsableCommand {
       guard let address = IPAddress(text) else { throw ValidationError("'\(text)' is no address") }
       return address
     }
+    plan.pairsSources = pairSources
     plan.choice = try choice()
     plan.hotShare = hot
     plan.threads = threads
@@ -112,6 +138,7 @@ struct Main: ParsableCommand {
     plan.seconds = seconds
     plan.requests = requests
     plan.timeout = timeout
+    plan.openWithin = openWithin
     plan.verifiedSeed = verify
     plan.seed = seed
     return plan

@@ -60,6 +60,33 @@ import Testing
   }
 }
 
+@Suite struct IdleTests {
+  @Test(arguments: [
+    ("pos:\t0\nflags:\t02000002\nmap_type:\t1\nmemlock:\t6800640\nmap_id:\t41\nfrozen:\t0\n", 41, 6_800_640),
+    ("memlock:\t4096\nprog_id:\t7\n", nil, nil), ("", nil, nil), ("map_id:\tx\nmemlock:\t1\n", nil, nil),
+  ])
+  func mapsAreTold(text: String, id: Int?, bytes: Int?) {
+    let map = MemoryAccounts.map(in: text)
+    #expect(map?.id == id)
+    #expect(map?.bytes == bytes)
+  }
+
+  @Test(arguments: [("idle-50000", 50_000), ("idle-0", nil), ("idle-", nil), ("idle", nil), ("new-8KB", nil)])
+  func namesTellTheNumber(name: String, count: Int?) { #expect(Bench.idleConnections(of: name) == count) }
+
+  @Test func bytesAreThoseAboveWhatWasThere() throws {
+    let before = MemoryUse(user: 1_000_000, kernel: 100, maps: 17_000_000)
+    let full = MemoryUse(user: 1_500_000, kernel: 400_100, maps: 17_136_000)
+    let result = IdleBench.Result(
+      asked: 1000, open: 1000, fronts: 2, serverNodes: 4, failures: [:], liveFlows: 1000, fixed: ["front": before],
+      full: ["front": full], kernelGrowth: 8_000_000)
+    let each = try #require(result.each("front"))
+    #expect(each == (500, 400, 136))
+    #expect(result.each("agent") == nil)
+    #expect(result.kernelBytesEach == 8000)
+  }
+}
+
 @Suite struct GrowthModelTests {
   /// 300 us at the front, 1500 us at a server: five server nodes saturate a front, as in the USENIX 2000 paper.
   static func each(_ microseconds: Double) -> GrowthModel.Cost { .init(base: 0, connection: microseconds / 1e6) }
@@ -98,5 +125,50 @@ import Testing
     let noise = GrowthModel.Cost(fitting: [(rate: 10, use: 0.02), (rate: 20, use: 0.01)])
     #expect(noise.base == 0)
     #expect(abs(noise.connection - 0.001) < 1e-12)
+  }
+}
+
+@Suite struct HTMLReportTests {
+  /// What is measured, what is absent and what failed is on the page; nothing is fetched from elsewhere.
+  @Test func thePageHasEverything() throws {
+    var result = ResultTests.result
+    let use = MemoryUse(user: 1_000_000, kernel: 0, maps: 0)
+    result.idle["direct"] = IdleBench.Result(
+      asked: 10, open: 9, fronts: 0, serverNodes: 4, failures: ["reset": 1], liveFlows: nil, fixed: ["server": use],
+      full: ["server": MemoryUse(user: 1_090_000, kernel: 36_000, maps: 0)], kernelGrowth: 72_000)
+    let page = HTMLReport(result: result).page()
+    for wanted in [
+      "id=\"new-8KB\"", "3 failed", "absent", "varnishd is not installed", "9 of 10", "10000 + 4000 + 0", "1 (1 reset)",
+      "1.2, 3 failed</td>", "Latency",
+    ] {
+      #expect(page.contains(wanted), "\(wanted)")
+    }
+    for unwanted in ["src=", "@import", "url(", "<script", "href=\"http"] {
+      #expect(!page.contains(unwanted), "\(unwanted)")
+    }
+    #expect(page.components(separatedBy: "<svg").count == page.components(separatedBy: "</svg>").count)
+  }
+
+  @Test func textIsEscaped() {
+    #expect(HTML.escaped("a<b> & \"c\"") == "a&lt;b&gt; &amp; &quot;c&quot;")
+    let plot = BarPlot(title: "x < y", bars: [.init(name: "a&b", value: 1)])
+    #expect(plot.svg.contains("x &lt; y"))
+    #expect(plot.svg.contains("a&amp;b"))
+  }
+
+  @Test func partsTooSmallToBeSeenAreLeftOut() {
+    let rows = [
+      StackPlot.Row(name: "r", parts: [("large", 1000), ("small", 1), ("noise", -5), ("seen", 3)])
+    ]
+    let svg = StackPlot(title: "t", rows: rows, unit: "B").svg
+    #expect(svg.contains("large: 1000 B"))
+    #expect(svg.contains("seen: 3.0 B"))
+    #expect(!svg.contains("small") && !svg.contains("noise"))
+    #expect(svg.contains("1003 B"))
+  }
+
+  @Test(arguments: [(5.0, "5 us"), (1500, "1.5 ms"), (25_000, "25 ms"), (2_000_000, "2.0 s")])
+  func durationsAreReadable(microseconds: Double, text: String) {
+    #expect(LatencyPlot.duration(microseconds) == text)
   }
 }

@@ -110,6 +110,40 @@ struct LoadGeneratorTests {
     #expect(report.requests == 50)
   }
 
+  @Test func holdingEndsWhenTold() throws {
+    let server = try TestServer(.right)
+    defer { server.stop() }
+    var plan = Self.plan(server)
+    plan.pace = .hold
+    plan.isKeptAlive = true
+    plan.connections = 50
+    plan.requests = nil
+    plan.seconds = 60
+    let stop = LoadStop()
+    let start = MonotonicTime.now()
+    let report = try LoadGenerator.run(plan, stop: stop) { stop.stop() }
+    #expect(MonotonicTime.now() - start < 30_000_000_000)
+    #expect(report.open == 50)
+    #expect(report.failures.isEmpty)
+  }
+
+  @Test func connectionsForWhichThereIsNoTimeAreCounted() throws {
+    let server = try TestServer(.right)
+    defer { server.stop() }
+    var plan = Self.plan(server)
+    plan.pace = .hold
+    plan.isKeptAlive = true
+    plan.connections = 50
+    plan.requests = nil
+    plan.seconds = 0.1
+    plan.openWithin = 0
+    let report = try LoadGenerator.run(plan)
+    #expect(report.open == 0)
+    #expect(report.failures == ["unsent": 50])
+    // The time of holding is not in it.
+    #expect(report.seconds < 0.1)
+  }
+
   /// A server that stands still for a while makes the requests late that would have come meanwhile: closed loops do not
   /// see that (coordinated omission).
   @Test func anOpenLoopSeesAStandstill() throws {

@@ -76,6 +76,7 @@ extension WebServerInstance {
       sendfile on;
       tcp_nopush on;
       keepalive_requests 100000;
+      keepalive_timeout 600s;
       map $http_upgrade $connection_upgrade { default upgrade; '' close; }
       server {
         listen 0.0.0.0:\(port) backlog=4096;

@@ -49,11 +49,6 @@ final class Accounting {
     return snapshot
   }
 
-  /// Resident bytes by role: of each process its proportional share of what it shares with others.
-  func memory() -> [String: Int] {
-    processes().mapValues { pids in pids.reduce(0) { $0 + Machine.proportionalMemory(of: $1) } }
-  }
-
   private func frontBytes() -> Int {
     guard !frontPorts.isEmpty,
       let text = try? cluster.fabric.namespace.perform({

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import FoundationEssentials
+import Glibc
 import Lab
 import LinuxKernel
 import Load
@@ -47,6 +48,11 @@ struct LoadProcess {
       all.allSatisfy { $0 }
     }
     return held != nil
+  }
+
+  /// Ends the time for which connections are held.
+  func release() {
+    for process in processes { process.signal(SIGTERM) }
   }
 
   /// Waits for the end and tells what all of them saw together.

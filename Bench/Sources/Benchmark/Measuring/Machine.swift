@@ -16,8 +16,11 @@ enum Machine {
     return (fields[0] + fields[1] + fields[2] + fields[5] + fields[6]) / 100
   }
 
-  /// Bytes that could still be given out; its fall tells what kernel and programs took together.
-  static func availableMemory() -> Int { field("MemAvailable:", in: text("/proc/meminfo")) }
+  /// Bytes that the kernel holds for itself: slab objects, memory of single processors, vmalloc and page tables.
+  static func kernelMemory() -> Int {
+    let text = text("/proc/meminfo")
+    return ["Slab:", "Percpu:", "VmallocUsed:", "PageTables:"].reduce(0) { $0 + field($1, in: text) }
+  }
 
   static func proportionalMemory(of pid: Int32) -> Int { field("Pss:", in: text("/proc/\(pid)/smaps_rollup")) }
 

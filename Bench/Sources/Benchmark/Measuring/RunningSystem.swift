@@ -36,8 +36,22 @@ final class RunningSystem {
   }
 
   func stop() -> [String] {
+    waitForConnections()
     let complaints = cluster.stop()
     accounting.remove()
     return complaints.map { "\(system.name): \($0)" }
+  }
+
+  /// Lets connections end that clients left in the middle. All nodes are told to end at the same time: what the clients still
+  /// send would not reach the agents any more, which wait for their connections.
+  private func waitForConnections() {
+    guard system.front == .handoff else { return }
+    _ = try? Eventually.within(10) {
+      try cluster.nodes.filter { $0.web != nil }.reduce(0.0) {
+        try $0 + cluster.metrics(of: $1)["handoff_backend_connections_active"]
+      }
+    } until: {
+      $0 == 0
+    }
   }
 }

@@ -6,7 +6,7 @@ struct BarPlot {
     var name: String
     var value: Double
     var spread: ClosedRange<Double>?
-    var isOwn = false
+    var kind: BenchSystem.Kind?
   }
 
   var title: String
@@ -16,33 +16,24 @@ struct BarPlot {
 
   var svg: String {
     let left = 150.0
-    let width = 720.0
+    let width = 640.0
     let top = 34.0
     let step = 22.0
     let height = top + Double(bars.count) * step + 12
     let greatest = max(1e-9, bars.map { max($0.value, $0.spread?.upperBound ?? 0) }.max() ?? 1, mark ?? 0)
-    func x(_ value: Double) -> Double { left + value / greatest * (width - left - 60) }
-    var body = ["<text x=\"10\" y=\"20\" font-size=\"14\">\(title)</text>"]
+    func x(_ value: Double) -> Double { left + max(0, value) / greatest * (width - left - 60) }
+    var body = [SVG.text(10, 20, title, size: 14)]
     for (index, bar) in bars.enumerated() {
       let y = top + Double(index) * step
-      let color = bar.isOwn ? "#d62728" : "#1f77b4"
-      body.append("<text x=\"\(left - 8)\" y=\"\(y + 13)\" text-anchor=\"end\">\(bar.name)</text>")
-      body.append(
-        "<rect x=\"\(left)\" y=\"\(y)\" width=\"\(tenths(x(bar.value) - left))\" height=\"16\" fill=\"\(color)\" fill-opacity=\"0.75\"/>"
-      )
-      if let spread = bar.spread {
-        body.append(
-          "<line x1=\"\(tenths(x(spread.lowerBound)))\" x2=\"\(tenths(x(spread.upperBound)))\" y1=\"\(y + 8)\" y2=\"\(y + 8)\" stroke=\"#000\"/>"
-        )
+      body.append(SVG.text(left - 8, y + 13, bar.name, anchor: "end"))
+      body.append(SVG.rectangle(left, y, x(bar.value) - left, 16, fill: SVG.color(of: bar.kind)))
+      if let spread = bar.spread, spread.lowerBound < spread.upperBound {
+        body.append(SVG.line(x(spread.lowerBound), y + 8, x(spread.upperBound), y + 8, stroke: "#000"))
       }
       let end = x(max(bar.value, bar.spread?.upperBound ?? 0))
-      body.append("<text x=\"\(tenths(end + 5))\" y=\"\(y + 13)\">\(hundredths(bar.value))</text>")
+      body.append(SVG.text(end + 5, y + 13, "\(hundredths(bar.value))"))
     }
-    if let mark {
-      body.append(
-        "<line x1=\"\(tenths(x(mark)))\" x2=\"\(tenths(x(mark)))\" y1=\"\(top - 6)\" y2=\"\(height - 8)\" stroke=\"#2ca02c\" stroke-dasharray=\"4 3\"/>"
-      )
-    }
+    if let mark { body.append(SVG.line(x(mark), top - 6, x(mark), height - 8, stroke: "#2ca02c", dash: true)) }
     return SVG.document(width: width, height: height, body)
   }
 }

@@ -1,18 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Lab
+import LinuxKernel
 
-/// The readable report: one Markdown file and one plot for each workload.
+/// The readable report: one Markdown file with plots beside it, and one page with all plots in it.
 public struct BenchReport {
   private let result: BenchResult
 
   public init(_ result: BenchResult) { self.result = result }
 
-  /// Writes `report.md`, `report.json` and the plots into a folder, which is made.
+  /// Writes `report.html`, `report.md`, `report.json` and the latter's plots into a folder, which is made.
   public func write(to folder: String) throws {
     try Command.run(["mkdir", "-p", folder]).checked()
     try Cluster.write(markdown(), to: "\(folder)/report.md")
     try Cluster.write(try result.json(), to: "\(folder)/report.json")
+    let growth = ["growth-16.svg", "growth-64.svg"].compactMap { try? FileAccess.read("\(folder)/\($0)") }
+    let page = HTMLReport(result: result, growth: growth.map { String(decoding: $0, as: UTF8.self) }).page()
+    try Cluster.write(page, to: "\(folder)/report.html")
     for (name, title) in result.workloads where !result.measured(name).isEmpty {
       try Cluster.write(cpuPlot(name, title).svg, to: "\(folder)/cpu-\(name).svg")
       try Cluster.write(throughputPlot(name, title).svg, to: "\(folder)/throughput-\(name).svg")
@@ -95,18 +99,27 @@ public struct BenchReport {
 
   private func idleSection() -> String {
     var lines = [
-      "## Idle connections", "",
-      "Each has carried one request and stays open. Bytes per connection: resident memory of each role, and by how much the "
-        + "machine's available memory fell, kernel and client included.", "",
-      "| system | open | front | agent | server | machine | failed |", "|---|---:|---:|---:|---:|---:|---|",
+      "## Memory of idle connections", "",
+      """
+      Each has carried one request and stays open. Bytes per connection and role: resident memory of its processes + what the \
+      kernel charged to them (sockets, descriptors, epoll) + BPF maps. "Kernel" is by how much all of the kernel's memory grew, \
+      both ends of all sockets included. In brackets what a role held before the first connection, in MB, resident and maps.
+      """, "",
+      "| system | open | fronts, nodes | front | dispatcher | agent | server | kernel | failed |",
+      "|---|---:|---:|---:|---:|---:|---:|---:|---|",
     ]
     for system in result.systems {
       guard let idle = result.idle[system.name] else { continue }
-      let cells = ["front", "agent", "server"].map { idle.bytes[$0].map(whole) ?? "" }
-      let failures = idle.failures.sorted { $0.key < $1.key }.map { "\($0.value) \($0.key)" }.joined(separator: ", ")
+      let cells = ["front", "dispatcher", "agent", "server"].map { role in
+        guard let each = idle.each(role) else { return "" }
+        let fixed = idle.fixed[role] ?? MemoryUse()
+        let before = [fixed.user, fixed.maps].map { "\(tenths(Double($0) / 1e6))" }.joined(separator: ", ")
+        return "\(whole(each.user)) + \(whole(each.kernel)) + \(whole(each.maps)) (\(before))"
+      }
       lines.append(
-        "| \(system.name) | \(idle.open) of \(idle.asked) | \(cells.joined(separator: " | ")) | \(whole(idle.machineBytes)) | "
-          + "\(failures) |")
+        "| \(system.name) | \(idle.open) of \(idle.asked) | \(idle.fronts), \(idle.serverNodes) | "
+          + "\(cells.joined(separator: " | ")) | \(whole(idle.kernelBytesEach)) | "
+          + "\(failureText(idle.failures)) |")
     }
     return lines.joined(separator: "\n")
   }
@@ -144,8 +157,12 @@ public struct BenchReport {
       let (middle, spread) = value(figure)
       return BarPlot.Bar(
         name: system, value: middle, spread: spread[0] <= spread[1] ? spread[0]...spread[1] : nil,
-        isOwn: system.hasPrefix("handoff"))
+        kind: result.systems.first { $0.name == system }?.kind ?? .cluster)
     }
+  }
+
+  private func failureText(_ failures: [String: Int]) -> String {
+    failures.sorted { $0.key < $1.key }.map { "\($0.value) \($0.key)" }.joined(separator: ", ")
   }
 
   private func whole(_ value: Double) -> String { "\(Int(value.rounded()))" }

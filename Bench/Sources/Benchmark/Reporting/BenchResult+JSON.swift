@@ -18,7 +18,7 @@ extension BenchResult {
     var figures: [String: [String: Figure]]
     var samples: [String: [String: [Int: Sample]]]
     var churn: [String: Churn.Result]
-    var idle: [String: IdleConnections.Result]
+    var idle: [String: IdleBench.Result]
   }
 
   /// Everything: figures, and every sample they come from.

@@ -12,7 +12,7 @@ public struct BenchResult: Sendable {
   /// Why a system was not measured.
   public internal(set) var absent: [String: String] = [:]
   var churn: [String: Churn.Result] = [:]
-  var idle: [String: IdleConnections.Result] = [:]
+  var idle: [String: IdleBench.Result] = [:]
   /// What a system left behind when it was stopped.
   public internal(set) var complaints: [String] = []
   let rounds: Int
@@ -27,7 +27,11 @@ public struct BenchResult: Sendable {
     servers = bench.servers
     fronts = bench.fronts
     let again = bench.workloads.filter { bench.withoutOffloads.contains($0.name) }.map(\.withoutOffloads)
-    workloads = (bench.workloads + again).map { ($0.name, $0.title) } + bench.cacheWorkloads.map { ($0.name, $0.title) }
+    let idle = bench.idleConnections
+    workloads =
+      (bench.workloads + again).map { ($0.name, $0.title) }
+      + (idle > 0 ? [(IdleBench.name(idle), IdleBench.title(idle))] : [])
+      + bench.cacheWorkloads.map { ($0.name, $0.title) }
   }
 
   mutating func add(_ sample: Sample, _ workload: String, _ system: String, _ round: Int) {

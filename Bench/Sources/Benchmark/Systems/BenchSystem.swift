@@ -31,8 +31,14 @@ public struct BenchSystem: Sendable {
   public var keepsPort = false
   /// Decides by the address only.
   public var seesContent = true
-  /// The workloads that the system is made for, nil for all.
+  /// The workloads that the system is made for, nil for all. All with caches have one name here, and all with idle
+  /// connections.
   public var workloads: Set<String>?
+
+  func isMade(for workload: String) -> Bool { workloads?.contains(workload) ?? true }
+
+  /// The same for a group of workloads for which systems are up one at a time.
+  func isMade(for group: String, alone: Set<String>?) -> Bool { isMade(for: group) && alone?.contains(name) ?? true }
 
   /// Why the system cannot be measured here, nil when it can.
   public func absence() -> String? {
@@ -104,7 +110,7 @@ extension BenchSystem {
   /// All that the bench knows, in the order of the report.
   public static let all: [BenchSystem] =
     [
-      direct, .layer4, .haproxy, .haproxySplice, .nginx, .varnish, handoff,
+      direct, .layer4, .haproxy, .haproxySplice, .nginx, .varnish, .trafficServer, handoff,
     ] + modes
 }
 

@@ -10,6 +10,9 @@ import Wire
 ///   `hash-balance-factor 150` bounds the load of each at 1.5 times the mean ("a value between 125 and 200 is sensible").
 /// - `http-reuse always`: connections to the servers are shared among clients. "Recommended when the servers are known to
 ///   keep idle connections": it saves a connection to the server for each new client.
+/// - `maxconn` counts descriptors twice, for client and server; idle clients need one each, since connections to the
+///   servers are shared. `no strict-limits` lets it start where a process may have 20,000.
+/// - `timeout http-keep-alive` is long enough for clients that stay.
 /// - `nbthread` is left alone: one thread for each processor.
 /// - `option forwardfor` tells the server the client's address, which a handoff does by itself.
 /// - `timeout` values are those of the manual's example; no logging, as for all systems.
@@ -35,13 +38,15 @@ struct HAProxyPeer: LabProgram {
     let splice = splices ? "  option splice-response\n" : ""
     return """
       global
-        maxconn \(splices ? 4000 : 8000)
+        maxconn \(splices ? 4000 : 18000)
+        no strict-limits
       \(tuning)defaults
         mode http
         option http-keep-alive
         http-reuse always
       \(splice)  timeout connect 5s
         timeout client 60s
+        timeout http-keep-alive 600s
         timeout server 60s
       frontend clients
         bind \(listener)

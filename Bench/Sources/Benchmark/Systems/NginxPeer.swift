@@ -7,7 +7,7 @@ import Lab
 /// What its documentation (ngx_http_upstream_module, ngx_http_proxy_module, "Tuning NGINX") recommends, and why:
 /// - `hash $request_uri consistent` (ketama) keeps an object on one server when servers come and go.
 /// - `keepalive` in the upstream block with `proxy_http_version 1.1` and an empty `Connection` header shares connections
-///   to the servers among clients; `keepalive_requests` and `keepalive_timeout` are raised for a busy proxy.
+///   to the servers among clients; `keepalive_requests` and `keepalive_timeout` are raised for a busy proxy and for clients that stay.
 /// - `worker_processes auto`: one for each processor; `reuseport` gives each its own listening socket.
 /// - `proxy_buffers` hold 1 MB before an answer would go to a file; `proxy_max_temp_file_size 0` forbids that at all.
 /// - `access_log off`, as for all systems' fronts.
@@ -32,6 +32,7 @@ struct NginxPeer: LabProgram {
         uwsgi_temp_path \(node.folder)/uwsgi;
         scgi_temp_path \(node.folder)/scgi;
         keepalive_requests 1000000;
+        keepalive_timeout 600s;
         tcp_nodelay on;
         upstream servers {
           hash $request_uri consistent;

@@ -32,7 +32,9 @@ struct CacheBench {
 
   /// This cluster with LARD and with two other policies, the content-aware peers, and no balancer.
   private var systems: [BenchSystem] {
-    var systems = bench.systems.filter { $0.seesContent && $0.workloads == nil && $0.options.isEmpty }
+    var systems = bench.systems.filter {
+      $0.seesContent && $0.isMade(for: Workload.cacheGroup, alone: bench.aloneSystems) && $0.options.isEmpty
+    }
     if systems.contains(where: { $0.name == "handoff" }) {
       for policy in bench.cachePolicies {
         var system = BenchSystem.handoff

@@ -24,6 +24,10 @@ public struct Workload: Sendable {
   /// How many times as long as others this is measured.
   public var length = 1.0
 
+  /// What systems say of the workloads that are not in `all`.
+  static let cacheGroup = "cache"
+  static let idleGroup = "idle"
+
   /// The name without what is said about the links.
   var base: String { isWithoutOffloads ? String(name.dropLast(Self.suffix.count)) : name }
   private static let suffix = "-no-offloads"
