@@ -2,7 +2,7 @@
 #
 # make run      bring a cluster up on this machine, replay requests through it, check every byte, report
 #               TRACE=file replays a recorded trace; ARGS=... goes to `lab run` (see `lab run --help`)
-# make test     everything: packages, build, all tests
+# make test     everything: packages, build, all tests; LANES=1 for a machine that has other work
 # make test-bench   tests of the package Bench
 # make check    format, lint, bans, build with warnings as errors
 # make bench    this cluster beside HAProxy, nginx, Varnish, a layer-4 path and no balancer; report in .build/bench
@@ -19,15 +19,17 @@ SHELL := /bin/bash
 
 # Namespaces and raw sockets need root.
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=PATH,HOME,HANDOFF_BIN)
-# Without debug information everything compiles in two thirds of the time; the code is the same. `swift build` by itself
+# Tests compile in two thirds of the time without debug information; a release build gains nothing. `swift build` by itself
 # has it, and builds all anew after make: DEBUG_INFO=1 makes make build the same.
 FAST := $(if $(DEBUG_INFO),,-Xswiftc -gnone --disable-index-store)
-RELEASE := -c release $(FAST)
+RELEASE := -c release
 BIN := $(CURDIR)/.build/release
 TRACES ?= $(wildcard ../shared/traces/*.tsv ../shared/traces/*.xz)
 TESTS := $(SUDO) env HANDOFF_BIN=$(BIN) Scripts/run-tests
 BENCH := $(SUDO) env HANDOFF_BIN=$(BIN) Bench/.build/release/bench
 SOURCES := $(shell git ls-files '*.swift' 2> /dev/null)
+
+export LANES ?= 2
 
 .PHONY: run test test-bench check bench bench-quick bench-growth bench-programs bench-dispatcher random-events
 .PHONY: simulate build release packages format clean
@@ -35,8 +37,9 @@ SOURCES := $(shell git ls-files '*.swift' 2> /dev/null)
 run: packages release
 	$(SUDO) $(BIN)/lab run $(if $(TRACE),--trace $(TRACE)) $(ARGS)
 
-# Suites of IntegrationTests that measure times or rates: nothing runs beside them.
-ALONE := /(StormTests|DownloadRatioTests)/
+# Suites of IntegrationTests that measure times or rates, or look at what all network namespaces share: nothing runs
+# beside them.
+ALONE := /(DoctorTests|StormTests|DownloadRatioTests)/
 # Those of the first lane; the second has all others, so that none is forgotten.
 FIRST_LANE := /(FailureTests|PacketHandoffTests)/
 
