@@ -39,7 +39,7 @@ run: packages release
 
 # Suites of IntegrationTests that measure times or rates, or look at what all network namespaces share: nothing runs
 # beside them.
-ALONE := /(DoctorTests|StormTests|DownloadRatioTests)/
+ALONE := /(DoctorTests|DownloadRatioTests|StormTests|WireTraceTests)/
 # Those of the first lane; the second has all others, so that none is forgotten.
 FIRST_LANE := /(FailureTests|PacketHandoffTests)/
 
