@@ -2,7 +2,7 @@
 #
 # make run      bring a cluster up on this machine, replay requests through it, check every byte, report
 #               TRACE=file replays a recorded trace; ARGS=... goes to `lab run` (see `lab run --help`)
-# make test     everything: packages, build, all tests
+# make test     everything: packages, build, all tests; LANES=1 for a machine that has other work
 # make test-bench   tests of the package Bench
 # make check    format, lint, bans, build with warnings as errors
 # make bench    this cluster beside other balancers and none; report.html, .md and .json in .build/bench
@@ -19,6 +19,9 @@ SHELL := /bin/bash
 
 # Namespaces and raw sockets need root.
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=PATH,HOME,HANDOFF_BIN)
+# Tests compile in two thirds of the time without debug information; a release build gains nothing. `swift build` by itself
+# has it, and builds all anew after make: DEBUG_INFO=1 makes make build the same.
+FAST := $(if $(DEBUG_INFO),,-Xswiftc -gnone --disable-index-store)
 RELEASE := -c release
 BIN := $(CURDIR)/.build/release
 TRACES ?= $(wildcard ../shared/traces/*.tsv ../shared/traces/*.xz)
@@ -26,20 +29,37 @@ TESTS := $(SUDO) env HANDOFF_BIN=$(BIN) Scripts/run-tests
 BENCH := $(SUDO) env HANDOFF_BIN=$(BIN) Bench/.build/release/bench
 SOURCES := $(shell git ls-files '*.swift' 2> /dev/null)
 
+export LANES ?= 2
+
 .PHONY: run test test-bench check bench bench-quick bench-growth bench-programs bench-dispatcher random-events
 .PHONY: simulate build release packages format clean
 
 run: packages release
 	$(SUDO) $(BIN)/lab run $(if $(TRACE),--trace $(TRACE)) $(ARGS)
 
-# Unit tests first, then agents with thousands of real connections one test at a time, then clusters in namespaces with nothing beside them, then a short run of each fuzzer. The clusters run
-# the release build of the programs: that is what is shipped.
+# Suites of IntegrationTests that measure times or rates, or look at what all network namespaces share: nothing runs
+# beside them.
+ALONE := /(DoctorTests|DownloadRatioTests|StormTests|WireTraceTests)/
+# Those of the first lane; the second has all others, so that none is forgotten.
+FIRST_LANE := /(FailureTests|PacketHandoffTests)/
+
+# Unit tests first. Then two lanes side by side, since most of these tests wait: agents with thousands of real connections,
+# one test at a time, and clusters; other clusters, and a short run of each fuzzer. Clusters and agents are in namespaces of
+# their own, and nothing is built in .build (--ignore-lock). The clusters run the release build of the programs: that is
+# what is shipped.
 test: packages release
-	swift build --build-tests
-	$(TESTS) $(if $(FILTER),filtered,unit) --skip-build $(if $(FILTER),--filter $(FILTER),--skip 'IntegrationTests|BackEndTests')
-	$(if $(FILTER),,$(TESTS) back-end --skip-build --no-parallel --filter BackEndTests)
-	$(if $(FILTER),,$(TESTS) integration --skip-build --filter IntegrationTests)
-	$(if $(FILTER),,Scripts/fuzz 3)
+	swift build --build-tests $(FAST)
+ifneq ($(FILTER),)
+	$(TESTS) filtered --skip-build --filter $(FILTER)
+else
+	$(TESTS) unit --skip-build --skip 'IntegrationTests|BackEndTests'
+	Scripts/side-by-side \
+	  "$(TESTS) back-end --skip-build --ignore-lock --no-parallel --filter BackEndTests && \
+	   $(TESTS) failures --skip-build --ignore-lock --filter 'IntegrationTests$(FIRST_LANE)'" \
+	  "$(TESTS) integration --skip-build --ignore-lock --filter IntegrationTests --skip '$(FIRST_LANE)|$(ALONE)' && \
+	   nice Scripts/fuzz 3"
+	$(TESTS) alone --skip-build --filter 'IntegrationTests$(ALONE)'
+endif
 
 # The tests of the load generator and of the bench's arithmetic; a package of its own, so a build of its own.
 test-bench: packages
@@ -49,7 +69,7 @@ test-bench: packages
 check:
 	swift format lint --strict --configuration .swift-format $(SOURCES)
 	Scripts/check-bans
-	swift build --build-tests
+	swift build --build-tests $(FAST)
 
 bench: bench-programs
 	$(BENCH) run $(if $(TRACE),--trace $(TRACE)) $(ARGS)
@@ -76,7 +96,7 @@ simulate: packages
 	swift run --package-path Bench -c release simulate --output .build/simulate $(ARGS) $(TRACES)
 
 build: packages
-	swift build
+	swift build $(FAST)
 
 release:
 	swift build $(RELEASE) --product cluster_startup

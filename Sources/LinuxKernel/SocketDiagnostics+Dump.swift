@@ -47,7 +47,8 @@ extension NetlinkSocket {
   /// Every listener at `port`, of both families. Whether one is of MPTCP shows only with CAP_NET_ADMIN.
   public mutating func tcpListeners(port: UInt16) throws(SystemError) -> [TCPListener] {
     var found: [TCPListener] = []
-    try dump(port, 1 << TCPState.listen.rawValue) { reply in
+    // The kernel tells of protocols above TCP only to those who ask for INET_DIAG_INFO (inet_sk_diag_fill()).
+    try dump(port, 1 << TCPState.listen.rawValue, extensions: 1 << (2 - 1)) { reply in
       guard let (local, _) = NetlinkSocket.endpoints(of: reply) else { return }
       // INET_DIAG_SKV6ONLY and INET_DIAG_ULP_INFO, with INET_ULP_INFO_NAME in it (include/uapi/linux/inet_diag.h).
       let attributes = reply.attributes(after: 72)
@@ -59,13 +60,14 @@ extension NetlinkSocket {
   }
 
   private mutating func dump(
-    _ port: UInt16, _ states: UInt32, _ body: (NetlinkReply) -> Void
+    _ port: UInt16, _ states: UInt32, extensions: UInt8 = 0, _ body: (NetlinkReply) -> Void
   ) throws(SystemError) {
     for family in [AF_INET, AF_INET6] {
       let request = NetlinkRequest(type: SOCK_DIAG_BY_FAMILY, flags: NLM_F_DUMP)
       var header = inet_diag_req_v2()
       header.sdiag_family = UInt8(family)
       header.sdiag_protocol = UInt8(IPPROTO_TCP)
+      header.idiag_ext = extensions
       header.idiag_states = states
       header.id.idiag_sport = port.bigEndian
       request.putHeader(header)

@@ -48,6 +48,33 @@ extension IntegrationTests.FailureTests {
       }
     }
 
+    /// Workers that do not come to run for a moment: what their rings do not hold is dropped and repeated by the clients.
+    @Test func ringsOverflow() throws {
+      try FailureCluster.with(FailureCluster.plan([.nginx])) { cluster in
+        try cluster.getAllPages()
+        func packets(_ outcome: String) throws -> Double {
+          try cluster.metric("fe1", "handoff_forwarding_packets_total", ["outcome": outcome])
+        }
+        let clients = try (0..<400).map { try FailureClient(cluster, source: $0) }
+        for client in clients { try client.finishConnecting() }
+        let distributor = try cluster.process("fe1")
+        #expect(try packets("ring_full") == 0)
+        distributor.signal(SIGSTOP)
+        defer { distributor.signal(SIGCONT) }
+        // Two segments that offloads have joined take 64 KB of a ring, which holds far less than one of each client.
+        for client in clients { try client.request("/ready.txt", padding: 2500) }
+        distributor.signal(SIGCONT)
+        for client in clients {
+          client.read(within: 20)
+          #expect(client.isComplete && client.status == 200, "\(client.outcome)")
+        }
+        try cluster.wait(for: "fe1", "handoff_forwarding_packets_total", ["outcome": "ring_full"]) { $0 > 0 }
+        print("rings overflowed by \(try packets("ring_full")) packets, \(try packets("unattended")) came to nobody")
+        try cluster.wait(for: "be1", "handoff_backend_connections_active") { $0 == Double(clients.count) }
+        #expect(Ledger.disagreements(try cluster.metrics(of: cluster.node("fe1"))) == [])
+      }
+    }
+
     @Test func secondDistributorIsNotTouched() throws {
       let plan = ClusterPlan(distributors: 2, servers: [.nginx, .nginx])
       try FailureCluster.with(plan) { cluster in

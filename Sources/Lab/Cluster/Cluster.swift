@@ -41,10 +41,12 @@ public final class Cluster: Sendable {
     self.plan = plan
     self.run = run
     self.site = site
-    fabric = try Fabric(run: run)
-    clientAddresses = (1...plan.clientAddresses).map { LabAddresses.client($0) }
+    fabric = try Fabric(run: run, router: plan.router)
+    let clientNetwork = plan.router == nil ? LabNetwork.near : .clients
+    clientAddresses = (1...plan.clientAddresses).map { LabAddresses.client($0, in: clientNetwork) }
     if plan.impairment == nil {
-      client = try fabric.attach("client", addresses: clientAddresses, offloads: plan.offloads)
+      client = try fabric.attach(
+        "client", addresses: clientAddresses, offloads: plan.offloads, network: clientNetwork)
       wire = nil
     } else {
       (client, wire) = try fabric.attachThroughWire("client", addresses: clientAddresses)
@@ -54,13 +56,14 @@ public final class Cluster: Sendable {
     var nodes: [ClusterNode] = []
     var fronts = 0
     for (index, nodePlan) in plan.nodes.enumerated() {
-      let address = LabAddresses.node(index + 1)
+      let address = LabAddresses.node(index + 1, in: nodePlan.network)
       var addresses = [address]
       if nodePlan.isDistributor {
         fronts += 1
         addresses.append(LabAddresses.service(fronts))
       }
-      let namespace = try fabric.attach(nodePlan.name, addresses: addresses, offloads: plan.offloads)
+      let namespace = try fabric.attach(
+        nodePlan.name, addresses: addresses, offloads: plan.offloads, network: nodePlan.network)
       let folder = "\(run.folder)/\(nodePlan.name)"
       try Folder.create(folder)
       let web = nodePlan.server.map { kind in

@@ -19,6 +19,8 @@ public struct ClusterPlan: Sendable {
     public var isDispatcher: Bool
     public var isDistributor: Bool
     public var server: WebServer?
+    /// Far only in a plan with a router, and only without the other two roles.
+    public var network = LabNetwork.near
     /// Options for this node's cluster_startup, after those of the plan.
     public var options: [String] = []
 
@@ -57,6 +59,8 @@ public struct ClusterPlan: Sendable {
   /// Options for the cluster_startup of distributors.
   public var distributorOptions: [String] = []
   public var logLevel = "info"
+  /// Puts clients into a network of their own, and server nodes where their network says; nil: all are neighbours.
+  public var router: LabRouter?
   /// What happens to frames between clients and bridge; nil: no wire at all.
   public var impairment: Impairment?
   /// False: no segmentation or checksum offload at the clients and server nodes, so that captures show what a real

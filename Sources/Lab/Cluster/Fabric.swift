@@ -2,20 +2,28 @@
 
 import LinuxKernel
 
-/// One layer-2 network: a bridge in a namespace of its own, to which nodes are attached. The host's own network is not
-/// touched.
+/// A layer-2 network, or three with a router between them: bridges in a namespace of their own, to which nodes are
+/// attached. The host's own network is not touched.
 public struct Fabric: Sendable {
   private let run: LabRun
-  /// Holds the bridge; its ports have the names of the nodes.
+  private let router: LabRouter?
+  /// Holds the bridges; their ports have the names of the nodes.
   public let namespace: NetworkNamespace
 
-  public init(run: LabRun) throws(LabError) {
+  public init(run: LabRun, router: LabRouter? = nil) throws(LabError) {
     self.run = run
+    self.router = router
     namespace = try run.makeNamespace("net")
     try Fabric.quieten(namespace)
-    try Fabric.ip(
-      namespace,
-      ["link add br0 type bridge stp_state 0 mcast_snooping 0 forward_delay 0", "link set br0 up"])
+    for network in router == nil ? [.near] : LabNetwork.allCases {
+      try Fabric.ip(
+        namespace,
+        [
+          "link add \(network.bridge) type bridge stp_state 0 mcast_snooping 0 forward_delay 0",
+          "link set \(network.bridge) up",
+        ])
+    }
+    if let router { try start(router) }
   }
 
   /// Makes a namespace whose `eth0` is on the bridge.
@@ -25,7 +33,7 @@ public struct Fabric: Sendable {
   ///   - addresses: the first pair is the node's own.
   ///   - offloads: false makes every frame on the wire at most MTU long, with a complete checksum, and keeps their order.
   public func attach(
-    _ name: String, addresses: [LabAddresses.Pair], offloads: Bool = true
+    _ name: String, addresses: [LabAddresses.Pair], offloads: Bool = true, network: LabNetwork = .near
   ) throws(LabError) -> NetworkNamespace {
     let node = try run.makeNamespace(name)
     try Fabric.quieten(node)
@@ -33,10 +41,19 @@ public struct Fabric: Sendable {
       namespace,
       [
         "link add \(name) type veth peer name eth0 netns \(node.name)",
-        "link set \(name) master br0",
+        "link set \(name) master \(network.bridge) mtu \(mtu(of: network))",
         "link set \(name) up",
       ])
     try Fabric.bringUp(node, addresses: addresses)
+    if router != nil {
+      let gateway = LabAddresses.router(in: network)
+      try Fabric.ip(
+        node,
+        [
+          "link set eth0 mtu \(mtu(of: network))", "route add default via \(gateway.ipv4)",
+          "route add default via \(gateway.ipv6)",
+        ])
+    }
     if !offloads {
       try Fabric.disableOffloads(of: "eth0", in: node)
       try Fabric.disableOffloads(of: name, in: namespace)
@@ -71,6 +88,50 @@ public struct Fabric: Sendable {
     try Fabric.disableOffloads(of: name, in: namespace)
     for interface in ["inside", "outside"] { try Fabric.disableOffloads(of: interface, in: wire) }
     return (node, wire)
+  }
+
+  private func mtu(of network: LabNetwork) -> Int { network == .far ? router?.farMTU ?? 1500 : 1500 }
+
+  /// A namespace with a leg in each network. A server node's answers come from an address that is in another network than
+  /// the node: no router on the way may mind.
+  private func start(_ router: LabRouter) throws(LabError) {
+    let node = try run.makeNamespace("router")
+    try Fabric.quieten(node)
+    for network in LabNetwork.allCases {
+      let (leg, mtu, own) = (network.routerInterface, mtu(of: network), LabAddresses.router(in: network))
+      try Fabric.ip(
+        namespace,
+        [
+          "link add \(leg) type veth peer name \(leg) netns \(node.name)",
+          "link set \(leg) master \(network.bridge) mtu \(mtu)",
+          "link set \(leg) up",
+        ])
+      try Fabric.ip(
+        node,
+        [
+          "link set \(leg) mtu \(mtu) up",
+          "addr add \(own.ipv4)/\(LabAddresses.prefixLength4) dev \(leg)",
+          "addr add \(own.ipv6)/\(LabAddresses.prefixLength6) dev \(leg) nodad",
+        ])
+    }
+    do {
+      try node.perform {
+        for name in ["all"] + LabNetwork.allCases.map(\.routerInterface) {
+          try Sysctl.write("net/ipv4/conf/\(name)/rp_filter", "0")
+        }
+        try Sysctl.write("net/ipv4/ip_forward", "1")
+        try Sysctl.write("net/ipv6/conf/all/forwarding", "1")
+      }
+    } catch {
+      throw LabError("in namespace \(node.name): \(error)")
+    }
+    if router.clientPathMTU == 1500 { return }
+    // Locked: the kernel forwards by the MTU of a route only when it is.
+    try Fabric.ip(
+      node,
+      zip(LabNetwork.clients.prefixes, ["", "metric 256 "]).map { prefix, metric in
+        "route replace \(prefix) dev \(LabNetwork.clients.routerInterface) \(metric)mtu lock \(router.clientPathMTU)"
+      })
   }
 
   private static func bringUp(

@@ -53,11 +53,15 @@ final class FailureClient {
   }
 
   /// Sends a request for a path and forgets the answer before.
-  func request(_ path: String, close: Bool = false) throws {
+  ///
+  /// - Parameter padding: bytes of a field that nobody looks at.
+  func request(_ path: String, close: Bool = false, padding: Int = 0) throws {
     (head, status, bodyLength, bodyRead) = ([], nil, nil, 0)
-    let text = "GET \(path) HTTP/1.1\r\nHost: lab\r\n\(close ? "Connection: close\r\n" : "")\r\n"
+    let field = padding > 0 ? "X-Padding: \(String(repeating: "x", count: padding))\r\n" : ""
+    let text = "GET \(path) HTTP/1.1\r\nHost: lab\r\n\(field)\(close ? "Connection: close\r\n" : "")\r\n"
     let bytes = Array(text.utf8)
-    guard try socket.write(bytes.span) == bytes.count else { throw LabError("a request of one segment did not fit") }
+    let written = try socket.write(bytes.span)
+    guard written == bytes.count else { throw LabError("a request did not fit into the send buffer") }
   }
 
   var isComplete: Bool { bodyLength == bodyRead }
