@@ -45,6 +45,19 @@ struct AnchoredLARDTests {
     }
   }
 
+  @Test("a node takes over from an overloaded one only when it is a tenth below the average")
+  func room() {
+    for target in 0..<40 as Range<UInt64> {
+      var cluster = ModelCluster.with(Policy(.anchoredLARD), nodes: 4)
+      let first = cluster.connect(target: target) ?? 0
+      let light = (first + 1) % 4
+      // The average is 117.5, so that 115 is below it and has no room.
+      for index in 0..<4 { cluster.setLoad(index, index == first ? 200 : index == light ? 40 : 115) }
+      #expect(cluster.connect(target: target) == light, "target \(target)")
+      #expect(cluster.state.counters[.replicated] == 1, "target \(target)")
+    }
+  }
+
   @Test("without overload a target keeps its node; a decayed set gets the same node back")
   func decayAndReturn() {
     var cluster = ModelCluster.with(Policy(.anchoredLARD), nodes: 4)

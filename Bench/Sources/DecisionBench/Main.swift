@@ -7,6 +7,8 @@ import Foundation
 /// wire, latency at 100,000 per second, memory per target. Several short rounds: the best tells what the code can do, the
 /// spread what the machine did meanwhile. The last line is one JSON object.
 ///
+/// `--latency` measures the latency alone.
+///
 /// `bench-decisions --count POLICY N` decides N requests and nothing else, for counting instructions.
 @main
 struct Main {
@@ -31,6 +33,14 @@ struct Main {
     let stream = (0..<4_000_000).map { _ in zipf.nextTarget() }
 
     print("\(nodes) nodes, \(targets) targets with Zipf 0.9, \(Machine.processors) processors")
+    if arguments.contains("--latency") {
+      let wire = try WireBench(nodes: nodes, stream: stream, targets: targets)
+      _ = try wire.throughput(batch: 4096, total: 1_000_000)
+      let isFirst = Machine.setRealTime(true)
+      _ = try latencies(
+        wire, rounds: rounds, isFirst ? "real-time scheduling" : "ordinary scheduling", reportEvery: 10_000_000)
+      return
+    }
     for name in PolicyName.allCases where name != .lard {
       let rate = PolicyBench.measure(
         name, stream, targets: targets, nodes: nodes, warmUp: stream.count, requests: 4_000_000

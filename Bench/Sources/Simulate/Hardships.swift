@@ -18,12 +18,12 @@ struct Hardships {
   private let nodes: Int
   private var results: [Kind: [SimulationResult]] = [:]
 
-  init(_ workload: Workload, nodes: Int, cacheBytes: Int) {
+  init(_ workload: Workload, nodes: Int, cacheBytes: Int, passes: Int) {
     self.nodes = nodes
     let crowd = workload.withFlashCrowd(0.5, seed: 1)
     for kind in Kind.allCases {
       results[kind] = Hardships.contenders.map { distribution in
-        Sweep.run(kind == .crowd ? crowd : workload, distribution, nodes, cacheBytes) {
+        Sweep.run(kind == .crowd ? crowd : workload, distribution, nodes, cacheBytes, passes: passes) {
           if kind == .failing { $0.failingNode = 0 }
         }
       }
@@ -45,7 +45,7 @@ struct Hardships {
     for kind in Kind.allCases {
       let rows = results[kind] ?? []
       guard let best = rows.dropFirst(3).max(by: { $0.throughput < $1.throughput }) else { continue }
-      for (index, name) in ["lard", "lardr", "anchored"].enumerated() {
+      for (index, name) in ["lard", "lardr", "alard"].enumerated() {
         let row = rows[index]
         fields.append(
           ("\(name)_over_bounded_hash_\(nodes)_\(kind.rawValue)", Sweep.number(row.throughput / best.throughput)))

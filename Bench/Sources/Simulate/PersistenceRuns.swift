@@ -9,7 +9,7 @@ struct PersistenceRuns {
   private let rows: [(name: String, result: SimulationResult)]
   private let nodes: Int
 
-  init(_ workload: Workload, nodes: Int, cacheBytes: Int) {
+  init(_ workload: Workload, nodes: Int, cacheBytes: Int, passes: Int) {
     self.nodes = nodes
     let runs: [(String, PolicyName, ClusterSimulation.Persistence)] = [
       ("least-connections", .leastConnections, .none), ("least-connections", .leastConnections, .singleHandoff),
@@ -17,7 +17,9 @@ struct PersistenceRuns {
       ("lard-extended", .extendedLARD, .perRequest),
     ]
     rows = runs.map { name, policy, persistence in
-      let result = Sweep.run(workload, .dispatcher(policy), nodes, cacheBytes) { $0.persistence = persistence }
+      let result = Sweep.run(workload, .dispatcher(policy), nodes, cacheBytes, passes: passes) {
+        $0.persistence = persistence
+      }
       let title =
         switch persistence {
         case .none: "http/1.0"

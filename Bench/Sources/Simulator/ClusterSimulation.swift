@@ -15,6 +15,8 @@ public struct ClusterSimulation: ~Copyable {
     /// A node that fails after one third of the measured requests and comes back, cold, after two thirds.
     public var failingNode: Int?
     public var persistence = Persistence.none
+    /// Another one gives all targets other hashes, and so other places to policies that go by them.
+    public var seed: UInt64 = 0
 
     public init() {}
   }
@@ -98,7 +100,7 @@ public struct ClusterSimulation: ~Copyable {
     }
     frontEnd = FrontEnd(
       distribution, nodes: parameters.nodes, cacheBytes: parameters.cacheBytes, thresholds: parameters.thresholds,
-      tableCapacity: max(1, workload.sizes.count))
+      tableCapacity: max(1, workload.sizes.count), seed: parameters.seed)
     let node = Node(
       cache: GreedyDualSizeCache(capacity: parameters.cacheBytes),
       diskFree: Array(repeating: 0, count: parameters.costs.disks))
@@ -145,6 +147,7 @@ public struct ClusterSimulation: ~Copyable {
       nodes[index].lowSince = now
       nodes[index].highest = nodes[index].load
     }
+    noteWorkAhead(isEnd: false)
   }
 
   private mutating func finish() -> SimulationResult {
@@ -153,11 +156,25 @@ public struct ClusterSimulation: ~Copyable {
       noteLoad(index, change: 0)
       low += nodes[index].lowTime
     }
+    noteWorkAhead(isEnd: true)
     let duration = max(1, now - result.start)
     result.seconds = Double(duration) / 1e9
     result.idle = Double(low) / Double(duration) / Double(nodes.count)
+    result.processorBusy = Double(result.processorNanoseconds) / Double(duration) / Double(nodes.count)
+    result.diskBusy =
+      Double(result.diskNanoseconds) / Double(duration) / Double(nodes.count * parameters.costs.disks)
     result.highestLoad = nodes.map(\.highest).max() ?? 0
     return result
+  }
+
+  /// Work is counted when it is given; what was given before the measurement and is done during it counts too, and what is
+  /// left at its end does not.
+  private mutating func noteWorkAhead(isEnd: Bool) {
+    func left(_ time: UInt64) -> Int64 { time > now ? (isEnd ? -1 : 1) * Int64(time - now) : 0 }
+    for node in nodes where node.isUp {
+      result.processorNanoseconds += left(node.processorFree)
+      for disk in node.diskFree { result.diskNanoseconds += left(disk) }
+    }
   }
 
   /// A node is under-used while its load is below 40 % of T_low.
@@ -179,6 +196,7 @@ public struct ClusterSimulation: ~Copyable {
   /// The CPU of a node works in the order of demand.
   private mutating func compute(_ cost: UInt64, at node: Int, then event: Event) {
     nodes[node].processorFree = max(nodes[node].processorFree, now) + cost
+    result.processorNanoseconds += Int64(cost)
     schedule(event, at: nodes[node].processorFree)
   }
 
@@ -264,6 +282,7 @@ public struct ClusterSimulation: ~Copyable {
       // The holder sends the file through its own CPU, then it is here.
       let cost = parameters.costs.send(size, isLast: false)
       nodes[holder].processorFree = max(nodes[holder].processorFree, now) + cost
+      result.processorNanoseconds += Int64(cost)
       nodes[node].cache.insert(connection.target, size: size)
       result.remoteReads += 1
       send(index)
@@ -281,8 +300,9 @@ public struct ClusterSimulation: ~Copyable {
   private mutating func read(_ target: Int32, at node: Int, left: Int, isFirst: Bool) {
     let bytes = min(left, CostModel.piece)
     let disk = Int(target) % nodes[node].diskFree.count
-    nodes[node].diskFree[disk] =
-      max(nodes[node].diskFree[disk], now) + parameters.costs.read(bytes, isFirst: isFirst)
+    let cost = parameters.costs.read(bytes, isFirst: isFirst)
+    nodes[node].diskFree[disk] = max(nodes[node].diskFree[disk], now) + cost
+    result.diskNanoseconds += Int64(cost)
     schedule(
       .read(node: node, target: target, left: left - bytes, generation: nodes[node].generation),
       at: nodes[node].diskFree[disk])
@@ -316,10 +336,19 @@ public struct ClusterSimulation: ~Copyable {
     result.broken += nodes[index].load
     noteLoad(index, change: -nodes[index].load)
     nodes[index].generation += 1
+    noteLost(index)
     nodes[index].isUp = false
     nodes[index].reading = [:]
     nodes[index].cache = GreedyDualSizeCache(capacity: parameters.cacheBytes)
     frontEnd.lose(index, now: now)
+  }
+
+  /// The work that a failing node was given and will not do.
+  private mutating func noteLost(_ index: Int) {
+    result.processorNanoseconds -= Int64(max(nodes[index].processorFree, now) - now)
+    for disk in nodes[index].diskFree { result.diskNanoseconds -= Int64(max(disk, now) - now) }
+    nodes[index].processorFree = now
+    nodes[index].diskFree = nodes[index].diskFree.map { _ in now }
   }
 
   private mutating func recover(_ index: Int) {
@@ -347,6 +376,11 @@ public struct SimulationResult: Hashable, Sendable {
   public var idle = 0.0
   /// The most connections that any node had.
   public var highestLoad = 0
+  /// Mean share of time for which processors and disks were given work: what a saturated cluster is bound by.
+  public var processorBusy = 0.0
+  public var diskBusy = 0.0
+  var processorNanoseconds: Int64 = 0
+  var diskNanoseconds: Int64 = 0
   var start: UInt64 = 0
 
   public var throughput: Double { Double(completed) / max(seconds, 1e-9) }

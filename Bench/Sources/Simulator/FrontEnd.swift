@@ -39,9 +39,14 @@ struct FrontEnd: ~Copyable {
   private var owner: [Int32: Int] = [:]
   private var isUp: [Bool]
   private let cacheBytes: Int
+  private let seed: UInt64
 
-  init(_ distribution: Distribution, nodes: Int, cacheBytes: Int, thresholds: LARDThresholds, tableCapacity: Int) {
+  init(
+    _ distribution: Distribution, nodes: Int, cacheBytes: Int, thresholds: LARDThresholds, tableCapacity: Int,
+    seed: UInt64
+  ) {
     self.distribution = distribution
+    self.seed = seed
     var parameters: DispatcherParameters
     switch distribution {
     case .dispatcher(let name): parameters = .with(name, thresholds: thresholds)
@@ -63,6 +68,8 @@ struct FrontEnd: ~Copyable {
     }
     for node in 0..<nodes { join(node, now: 0) }
   }
+
+  private func hash(_ target: Int32) -> UInt64 { Random.mix(UInt64(target) &+ seed &* 0x9e37_79b9_7f4a_7c15) }
 
   mutating func join(_ node: Int, now: UInt64) {
     peers[node] = PeerID(nextPeer)
@@ -94,7 +101,7 @@ struct FrontEnd: ~Copyable {
     actions.removeAll(keepingCapacity: true)
     state.handle(
       .request(
-        PeerID(0), DecisionRequest(id: 0, target: Random.mix(UInt64(target)))), now: now,
+        PeerID(0), DecisionRequest(id: 0, target: hash(target))), now: now,
       &actions)
     for case .answer(_, let decision) in actions {
       if case .assigned(let id) = decision.outcome {
@@ -143,7 +150,7 @@ struct FrontEnd: ~Copyable {
     state.handle(.report(peers[handling], load, diskQueue: UInt32(diskQueue)), now: now, &actions)
     actions.removeAll(keepingCapacity: true)
     let placed = state.placeLater(
-      target: Random.mix(UInt64(target)), handling: BackEndID(UInt16(handling)), now: now)
+      target: hash(target), handling: BackEndID(UInt16(handling)), now: now)
     return (Int(placed.backEnd.rawValue), placed.charge)
   }
 

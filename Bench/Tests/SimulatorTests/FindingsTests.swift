@@ -85,6 +85,53 @@ struct FindingsTests {
     #expect(failing.throughput > 0.97 * other.throughput)
   }
 
+  /// What a run is subjected to.
+  enum Hardship {
+    case none, failure, crowd
+  }
+
+  /// Independent requests with a fixed popularity are the best case of hashing: there is nothing to adapt to.
+  @Test(
+    "replicating policies keep up with bounded-load hashing at its best factor, and beat it in a crowd",
+    arguments: [(Hardship.none, 1.0), (.failure, 0.96), (.crowd, 1.02)])
+  func againstBoundedHash(_ hardship: Hardship, atLeast ratio: Double) {
+    let workload = hardship == .crowd ? FindingsTests.workload.withFlashCrowd(0.5, seed: 1) : FindingsTests.workload
+    func throughput(_ distribution: Distribution) -> Double {
+      var parameters = ClusterSimulation.Parameters()
+      parameters.cacheBytes = 1 << 20
+      parameters.passes = 4
+      if hardship == .failure { parameters.failingNode = 0 }
+      var simulation = ClusterSimulation(workload, distribution, parameters)
+      return simulation.run().throughput
+    }
+    let bounded = [110, 125, 150, 200, 400].map { throughput(.boundedHash(factorPercent: $0)) }.max() ?? 0
+    #expect(throughput(.dispatcher(.replicatedLARD)) > ratio * bounded)
+    #expect(throughput(.dispatcher(.anchoredLARD)) > ratio * bounded)
+  }
+
+  @Test("nobody works for more than all of the time, and what binds a cluster is busy nearly all of it")
+  func utilisation() {
+    for failing in [nil, 1] {
+      for policy in PolicyName.allCases {
+        let result = run(policy, nodes: 4) { $0.failingNode = failing }
+        #expect((0...1).contains(result.processorBusy) && (0...1).contains(result.diskBusy), "\(policy): \(result)")
+      }
+    }
+    // One node whose cache holds a tenth of the targets waits for its disk; with all of them cached, for its processor.
+    #expect(run(.lard, nodes: 1).diskBusy > 0.99)
+    #expect(run(.lard, nodes: 1) { $0.cacheBytes = 64 << 20 }.processorBusy > 0.99)
+  }
+
+  @Test("another seed places targets elsewhere, and the findings stay")
+  func seeds() {
+    let results = (0..<3).map { seed in run(.hash, nodes: 8) { $0.seed = seed } }
+    #expect(Set(results).count == 3)
+    for seed in 1..<4 as Range<UInt64> {
+      let blind = run(.leastConnections, nodes: 8) { $0.seed = seed }
+      #expect(run(.lard, nodes: 8) { $0.seed = seed }.throughput > 2 * blind.throughput, "seed \(seed)")
+    }
+  }
+
   @Test("the table of all policies is as it was")
   func goldenTable() throws {
     var text = ""
@@ -94,7 +141,9 @@ struct FindingsTests {
         text +=
           "\(name.rawValue) \(nodes) " + String(format: "%.0f req/s", result.throughput)
           + String(format: " miss %.1f %%", result.missRatio * 100)
-          + String(format: " idle %.1f %%\n", result.idle * 100)
+          + String(format: " idle %.1f %%", result.idle * 100)
+          + String(format: " cpu %.1f %%", result.processorBusy * 100)
+          + String(format: " disk %.1f %%\n", result.diskBusy * 100)
       }
     }
     let file = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appending(path: "Golden/policies.txt")

@@ -3,9 +3,11 @@
 /// LARD/R whose sets always grow in the same order: a variant that is not in the papers.
 ///
 /// Each target ranks the nodes by a hash of its own (rendezvous hashing). Where LARD/R takes the least loaded node, this
-/// takes the first node of the target's ranking whose load is below the average: a target that lost a node by decay and
-/// needs one again gets back the one that may still have it in its cache, and a restarted dispatcher finds the mappings of
-/// its predecessor again.
+/// takes the first node of the target's ranking that has room: a target that lost a node by decay and needs one again gets
+/// back the one that may still have it in its cache, and a restarted dispatcher finds the mappings of its predecessor again.
+///
+/// Room for a target's first node is a load below the average. A node that is to take over requests of an overloaded one
+/// needs a tenth more: with less the set would soon grow again, and each copy takes the place of another target in a cache.
 public struct AnchoredLARD: Sendable, BitwiseCopyable {
   public var thresholds: LARDThresholds
   private var stabilityTicks: UInt32
@@ -19,12 +21,12 @@ public struct AnchoredLARD: Sendable, BitwiseCopyable {
   @inline(__always)
   func choose(_ request: Policy.Request, _ loads: borrowing LoadBook) -> Policy.Choice {
     guard let mapping = request.mapping else {
-      return change(BackEndSet(), to: anchor(request, loads), .first, request)
+      return change(BackEndSet(), to: anchor(request, below: loads.averageLoad, loads), .first, request)
     }
     let alive = mapping.replicas.intersection(request.eligible)
     let usable = alive.intersection(request.candidates)
     if usable.isEmpty {
-      let node = anchor(request, loads)
+      let node = anchor(request, below: loads.averageLoad, loads)
       if alive.isEmpty { return change(alive, to: node, .orphaned, request) }
       let isFull = alive.subtracting(loads.full).isEmpty
       return isFull
@@ -32,7 +34,8 @@ public struct AnchoredLARD: Sendable, BitwiseCopyable {
     }
     let index = loads.leastLoaded(of: usable, target: request.target)
     if thresholds.isOverloaded(loads.relativeLoad(index), request.candidates, loads) {
-      let node = anchor(request, loads)
+      let room = RelativeLoad(rawValue: loads.averageLoad.rawValue * 9 / 10)
+      let node = anchor(request, below: room, loads)
       if loads.relativeLoad(node) < loads.relativeLoad(index), !alive.contains(node) {
         return change(alive, to: node, .replicated, request)
       }
@@ -47,9 +50,9 @@ public struct AnchoredLARD: Sendable, BitwiseCopyable {
       index: index, reason: .mapped, mapping: TargetTable.Mapping(replicas: set, changed: request.tick))
   }
 
-  /// The first node in the target's ranking that is below the average load; the least loaded one when none is.
-  private func anchor(_ request: Policy.Request, _ loads: borrowing LoadBook) -> Int {
-    loads.preferred(of: request.candidates, target: request.target, below: loads.averageLoad)
+  /// The first node in the target's ranking whose load is below `room`; the least loaded one when none is.
+  private func anchor(_ request: Policy.Request, below room: RelativeLoad, _ loads: borrowing LoadBook) -> Int {
+    loads.preferred(of: request.candidates, target: request.target, below: room)
       ?? loads.leastLoaded(of: request.candidates, target: request.target)
   }
 

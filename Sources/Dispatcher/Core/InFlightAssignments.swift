@@ -2,11 +2,11 @@
 
 /// Connections that were assigned to one back-end and that it has not yet reported: on their way through a distributor.
 /// Counted by age, so that assignments whose distributor died are forgotten after `lifetime` instead of weighing for ever.
-struct InFlightAssignments: Sendable {
+struct InFlightAssignments: Sendable, BitwiseCopyable {
   static let buckets = 8
 
   private(set) var total: UInt32 = 0
-  private var counts = [UInt32](repeating: 0, count: InFlightAssignments.buckets)
+  private var counts = InlineArray<8, UInt32>(repeating: 0)
   private var current = 0
 
   mutating func add(_ count: UInt32 = 1) {

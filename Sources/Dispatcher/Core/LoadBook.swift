@@ -62,6 +62,8 @@ public struct LoadBook: Sendable {
   /// Assignments that nobody reported or returned in time.
   public private(set) var forgotten: UInt64 = 0
 
+  /// One more than the highest number that any node ever had.
+  private var used = 0
   private let rotationPeriod: UInt64
   private var nextRotation: UInt64 = 0
 
@@ -168,7 +170,8 @@ public struct LoadBook: Sendable {
 
   /// A node (again) connects; its load is unknown until it reports.
   mutating func register(_ index: Int, weight: UInt32, hardMaximum: UInt32, keepingLoad: Bool) {
-    change(index) { node in
+    used = max(used, index + 1)
+    changeMembership(index) { node in
       if !keepingLoad {
         node.reported = 0
         node.inFlight.clear()
@@ -182,14 +185,14 @@ public struct LoadBook: Sendable {
     }
   }
 
-  mutating func set(_ index: Int, state: BackEndState) { change(index) { $0.state = state } }
+  mutating func set(_ index: Int, state: BackEndState) { changeMembership(index) { $0.state = state } }
 
   /// In 1/256 of the node's weight.
-  mutating func set(_ index: Int, ramp: UInt32) { change(index) { $0.ramp = max(1, ramp) } }
+  mutating func set(_ index: Int, ramp: UInt32) { changeMembership(index) { $0.ramp = max(1, ramp) } }
 
   /// The node is gone, and its connections with it.
   mutating func lose(_ index: Int) {
-    change(index) { node in
+    changeMembership(index) { node in
       let weight = node.weight
       let hardMaximum = node.hardMaximum
       node = Node()
@@ -205,12 +208,15 @@ public struct LoadBook: Sendable {
   }
 
   /// When `advance` has something to do; nil while nothing is in flight.
-  var nextDeadline: UInt64? { nodes.contains { $0.inFlight.total > 0 } ? nextRotation : nil }
+  var nextDeadline: UInt64? {
+    for index in 0..<used where nodes[index].inFlight.total > 0 { return nextRotation }
+    return nil
+  }
 
   private mutating func rotate(_ now: UInt64) {
     let elapsed = nextRotation == 0 ? 1 : 1 + (now - nextRotation) / rotationPeriod
     for _ in 0..<min(elapsed, UInt64(InFlightAssignments.buckets)) {
-      for index in nodes.indices where nodes[index].inFlight.total > 0 {
+      for index in 0..<used where nodes[index].inFlight.total > 0 {
         let expired = nodes[index].inFlight.rotate()
         forgotten += UInt64(expired)
         if eligible.contains(index) { total -= UInt64(expired) }
@@ -226,15 +232,20 @@ public struct LoadBook: Sendable {
       held -= UInt64(nodes[index].held)
     }
     body(&nodes[index])
-    let node = nodes[index]
-    if node.state == .up, node.weight > 0 {
+    if nodes[index].state == .up, nodes[index].weight > 0 {
       eligible.insert(index)
-      total += UInt64(node.connections)
-      held += UInt64(node.held)
+      total += UInt64(nodes[index].connections)
+      held += UInt64(nodes[index].held)
     } else {
       eligible.remove(index)
     }
-    inverseWeight[index] = RelativeLoad.inverse(ofWeight: node.weight * node.ramp / 256)
+    refresh(index)
+  }
+
+  /// A change that may concern weight or state, and with it what is computed from all nodes.
+  private mutating func changeMembership(_ index: Int, _ body: (inout Node) -> Void) {
+    change(index, body)
+    inverseWeight[index] = RelativeLoad.inverse(ofWeight: nodes[index].weight * nodes[index].ramp / 256)
     recountWeights()
     refresh(index)
   }
