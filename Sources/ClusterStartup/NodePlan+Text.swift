@@ -29,7 +29,8 @@ extension NodePlan {
       lines.append("serve mode       \(backEnd.serveMode.rawValue)")
       if !backEnd.pools.isEmpty { lines.append("pools            \(backEnd.pools.joined(separator: ", "))") }
       lines.append("handoffs         at \(Endpoint(internalAddress, backEnd.handoffPort))")
-      lines.append("connections      at most \(backEnd.maximumConnections), \(workers) workers")
+      let loops = backEndWorkers > 0 ? "\(backEndWorkers) workers" : "workers as the serve mode needs"
+      lines.append("connections      at most \(backEnd.maximumConnections), \(loops)")
     }
     if let distributor = configuration.distributor {
       lines.append("interface        \(interface)")

@@ -29,7 +29,10 @@ struct NodePlan: Sendable, Hashable {
   var dispatcher: Endpoint
   /// What the distributor serves; empty without one.
   var services: [Endpoint]
+  /// Of the distributor.
   var workers: Int
+  /// Of the server node; 0 leaves the number to it.
+  var backEndWorkers: Int
 
   init(
     _ configuration: NodeConfiguration, host: HostView, dispatcher location: DispatcherLocation
@@ -47,6 +50,7 @@ struct NodePlan: Sendable, Hashable {
     services = []
     // More loops than the forwarding plane has queues for would only add latency.
     workers = configuration.workers ?? min(64, host.processors)
+    backEndWorkers = configuration.workers ?? 0
     if let distributor = configuration.distributor {
       let addresses = try NodePlan.served(distributor, interface, internalAddress)
       services = addresses.map { Endpoint($0, distributor.port) }

@@ -46,7 +46,7 @@ enum RoleLauncher {
       nodeName: plan.nodeName, internalAddress: plan.internalAddress, dispatcher: plan.dispatcher,
       serverPort: settings.serverPort, handoffPort: settings.handoffPort, weight: settings.weight,
       pools: settings.pools,
-      maximumConnections: settings.maximumConnections, workers: plan.workers)
+      maximumConnections: settings.maximumConnections, workers: plan.backEndWorkers)
     configuration.serve = settings.serveMode
     configuration.acceptsTunnels = settings.tunnel != .never
     configuration.acceptsPackets = settings.handoffs != .message

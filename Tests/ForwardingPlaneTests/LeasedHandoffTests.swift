@@ -313,6 +313,31 @@ struct LeasedHandoffTests {
     #expect(bench.reclaim() == UInt32(100 - made), "what was not made costs no credit")
   }
 
+  /// A handoff wakes a worker that nobody woke for a while, and none that has just looked; its clock is finer than the
+  /// program's.
+  @Test func aWorkerThatLooksIsNotWoken() throws {
+    let bench = try LeaseBench()
+    bench.lend(credits: 9)
+    var epoll = try Epoll()
+    try epoll.add(bench.ring.descriptor, .read, token: 1)
+    func handOff(_ port: UInt16) throws {
+      let flow = FlowTuple(client: Endpoint(Addresses.client4.address, port), service: Addresses.service4)
+      let client = try LeasedClient(bench, flow)
+      #expect(try bench.run(client.request(LeasedClient.get())).outcomes == [.handedOff])
+    }
+    try handOff(1)
+    #expect(epoll.wait(until: MonotonicTime.now() + 5_000_000_000) == 1)
+    #expect(bench.told().count == 1)
+    _ = epoll.wait(until: 0)
+    bench.lender.looked(at: MonotonicTime.now() + 100_000_000)
+    for port in 2...4 as ClosedRange<UInt16> { try handOff(port) }
+    #expect(epoll.wait(until: MonotonicTime.now() + 50_000_000) == 0)
+    #expect(bench.told().count == 3)
+    bench.lender.looked(at: MonotonicTime.now() - 50_000_000)
+    try handOff(5)
+    #expect(epoll.wait(until: MonotonicTime.now() + 5_000_000_000) == 1)
+  }
+
   /// A port whose last connection is over, known by the client's FIN alone.
   @Test func theNextConnectionOfAPortIsHandedOff() throws {
     let bench = try LeaseBench()

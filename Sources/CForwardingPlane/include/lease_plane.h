@@ -19,8 +19,6 @@ enum {
   LEASE_LONGEST_HANDOFF = 1400,
   // How long a worker may stay unwoken while handoffs wait in its ring, in nanoseconds of the coarse clock.
   LEASE_TOLD_WITHIN = 10000000,
-  // So many credits of a back-end left: the worker is woken, and gets new ones for those that it tells of.
-  LEASE_RUNNING_LOW = 2,
 };
 
 // A target in the view of one worker. A new epoch makes a worker's targets unknown all at once.

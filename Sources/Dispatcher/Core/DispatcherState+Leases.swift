@@ -65,7 +65,7 @@ extension DispatcherState {
 }
 
 extension Policy {
-  /// The connections of a node up to which requests for a target that it has would stay there; nil for policies by which
+  /// The connections and credits of a node up to which requests for a target that it has would stay there; nil for policies by which
   /// the target alone does not tell the node.
   func leaseLimit(_ index: Int, _ thresholds: LARDThresholds, _ loads: borrowing LoadBook) -> UInt64? {
     switch self {
@@ -73,9 +73,10 @@ extension Policy {
     // The least cost depends on disk queues and on who else has the target, which change from one request to the next.
     case .extendedLARD: nil
     case .boundedLoadHash(let policy): policy.bound(index, loads)
-    // Plain hashing has no limit of its own. The thresholds keep its leases from crowding a node.
+    // Twice T_high is where LARD moves a target whatever the load of others. Credits are no load: what they bring is compared
+    // with T_high when it has come. Plain hashing has no limit of its own; the thresholds keep its leases from crowding a node.
     case .hash, .lard, .replicatedLARD, .anchoredLARD:
-      UInt64(thresholds.high) * UInt64(loads.weight(index)) / 100
+      2 * UInt64(thresholds.high) * UInt64(loads.weight(index)) / 100
     }
   }
 }

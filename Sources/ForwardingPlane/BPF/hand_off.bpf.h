@@ -11,7 +11,7 @@ struct leased_request {
   struct lease_node *node;
   struct lease_worker *lender;
   struct lease_purse *purse;
-  __u32 worker, back_end, term, left;
+  __u32 worker, back_end, term;
 };
 
 enum { OPTION_SCALE = 1, OPTION_SACK = 2, OPTION_TIMESTAMPS = 4 };
@@ -127,7 +127,8 @@ static __noinline bool enter_flow(
       .epoch = request->lender->epoch,
   };
   __u64 wakes = BPF_RB_NO_WAKEUP;
-  if (request->left == LEASE_RUNNING_LOW || now - request->lender->woken >= LEASE_TOLD_WITHIN) {
+  // Signed: the worker's clock is finer, so what it wrote may lie ahead.
+  if ((__s64)(now - request->lender->woken) >= LEASE_TOLD_WITHIN) {
     request->lender->woken = now;
     wakes = BPF_RB_FORCE_WAKEUP;
   }
@@ -170,7 +171,7 @@ __noinline int hand_off(struct __sk_buff *skb, const struct packet *packet, __u3
   if (!read_negotiated(skb, packet, shake, &request.header, now)) return GO_ON;
   __u32 mtu = 0, room = sizeof(request.header) + sizeof(struct outer_ipv6);
   if (bpf_check_mtu(skb, request.node->interface, &mtu, room, 0)) return GO_ON;
-  if (!take_credit(request.purse, now, &request.term, &request.left)) return GO_ON;
+  if (!take_credit(request.purse, now, &request.term)) return GO_ON;
   // Never the name of a handoff by the worker, whose numbers of slots are far below.
   __u64 number = 1ULL << 63 | __sync_fetch_and_add(&request.lender->made, 1);
   request.header.handoff = bpf_cpu_to_be64(number);

@@ -108,14 +108,13 @@ static __always_inline bool read_target(
   return end[0] == '\r' && end[1] == '\n' && end[2] == '\r' && end[3] == '\n';
 }
 
-// Takes a credit and says the term that it was granted in, and how many are left.
-static __always_inline bool take_credit(struct lease_purse *purse, __u64 now, __u32 *term, __u32 *left) {
+// Takes a credit and says the term that it was granted in.
+static __always_inline bool take_credit(struct lease_purse *purse, __u64 now, __u32 *term) {
   for (int attempt = 0; attempt < 2; attempt++) {
     __u64 credits = *(const volatile __u64 *)&purse->credits;
     if (!(__u32)credits || now >= *(const volatile __u64 *)&purse->expires) return false;
     if (__sync_val_compare_and_swap(&purse->credits, credits, credits - 1) != credits) continue;
     *term = credits >> 32;
-    *left = (__u32)credits - 1;
     return true;
   }
   return false;
