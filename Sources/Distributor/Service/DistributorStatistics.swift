@@ -42,7 +42,7 @@ extension DistributorWorker {
     statistics.responder = core.responder.counters
     statistics.openConnections = core.responder.openConnections
     statistics.liveFlows = flows.active
-    statistics.leaseCredits = leases.credits
+    statistics.leaseCredits = leases.credits + leases.lent
     statistics.leasesEvicted = leases.evictions
     shared.statistics[index].publish(statistics)
     // The wall clock may have been set; the responder only needs seconds.
