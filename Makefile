@@ -21,7 +21,7 @@ SHELL := /bin/bash
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=PATH,HOME,HANDOFF_BIN)
 # Tests compile in two thirds of the time without debug information; a release build gains nothing. `swift build` by itself
 # has it, and builds all anew after make: DEBUG_INFO=1 makes make build the same.
-FAST := $(if $(DEBUG_INFO),,-Xswiftc -gnone --disable-index-store)
+FAST := $(if $(DEBUG_INFO),,-Xswiftc -gnone)
 RELEASE := -c release
 BIN := $(CURDIR)/.build/release
 TRACES ?= $(wildcard ../shared/traces/*.tsv ../shared/traces/*.xz)
