@@ -98,8 +98,7 @@ public struct PacketRing: ~Copyable, @unchecked Sendable {
         count += 1
       }
       position += UInt((length + PacketRing.headerLength + 7) & ~7)
-      // Given back one by one: under a flood the ring stays as empty as it can be. The kernel reads this to decide whether
-      // to wake us (bpf_ringbuf_commit).
+      // Given back one by one: under a flood the ring stays as empty as it can be.
       unsafe clinux_store_release(consumer, position)
     }
     return count

@@ -114,7 +114,7 @@ struct LeaseTests {
     #expect(LeaseTests.ask(&cluster, 1)?.lease?.credits == 4)
   }
 
-  @Test("credits take up room below T_high, the hard maximum and the admission limit; returned ones give it back")
+  @Test("credits take up room below twice T_high, the hard maximum and the admission limit; returned ones give it back")
   func room() throws {
     var cluster = LeaseTests.cluster(nodes: 1, admission: .fixed(12), hardMaximum: 10)
     var leases: [(PeerID, (BackEndID, Lease))] = []
@@ -134,8 +134,8 @@ struct LeaseTests {
     cluster.send(.leaseAccount(first.0, LeaseTests.account(1, first.1, used: 0, returned: first.1.1.credits)))
     #expect(cluster.state.queuedRequests == 0, "the one who waited got the place")
     var busy = LeaseTests.cluster(nodes: 1)
-    busy.setLoad(0, 64)
-    #expect(LeaseTests.lease(&busy, 1) == nil, "at T_high")
+    busy.setLoad(0, 129)
+    #expect(LeaseTests.lease(&busy, 1) == nil, "at twice T_high")
     var slow = LeaseTests.cluster(nodes: 1, admission: .fixed(1))
     #expect(LeaseTests.lease(&slow, 1) == nil, "at the admission limit")
   }

@@ -146,6 +146,24 @@ import Wire
     try rig.expectEmptyAfterAll()
   }
 
+  /// The back-end's kernel drops it: what the client repeats must be placed anew, and the credit is told as used.
+  @Test func aDamagedRequestIsNoConnection() throws {
+    let rig = Self.rig()
+    let client = Client(rig)
+    client.learn(try client.syn())
+    var packet = client.packet([.ack, .psh], Client.get.utf8)
+    packet[packet.count - 1] ^= 1
+    let handoff = Self.handoff(1)
+    #expect(
+      try rig.handedOff(handoff, packet) == [.handedOff(handoff, client.flow), .disown(handoff.id, client.flow)])
+    #expect(try rig.wanted(handoff.id, by: Self.backEnd).isEmpty)
+    #expect(rig.counters.kernelHandoffsUnwatched == 1 && rig.openConnections == 0)
+    _ = try client.request()
+    #expect(rig.openConnections == 1, "the repeated request is the worker's")
+    _ = try rig.pass(seconds: 30)
+    try rig.expectEmptyAfterAll()
+  }
+
   @Test func whatIsNoPacketIsCountedAndForgotten() throws {
     let rig = Self.rig()
     #expect(try rig.handedOff(Self.handoff(1), [0x45, 0, 0]).isEmpty)

@@ -105,7 +105,7 @@ import Wire
   ) {
     for event in events {
       switch event {
-      case .handedOff: preconditionFailure("no kernel hands off here")
+      case .handedOff, .disown: preconditionFailure("no kernel hands off here")
       case .transmit(let sent):
         if random.chance(loss) { continue }
         if sent.segment.flags == [.syn, .ack] {

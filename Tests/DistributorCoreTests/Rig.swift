@@ -39,6 +39,7 @@ enum Event: Equatable {
   case returned(UInt16)
   case unknown([UInt8])
   case handedOff(LeasedHandoff, FlowTuple)
+  case disown(HandoffID, FlowTuple)
 }
 
 extension Event {
@@ -52,6 +53,7 @@ extension Event {
     case .flowClosing(let id, let flow): self = .closing(id, flow)
     case .withdrawFlow(let id, let flow, clientInitialSequence: _): self = .withdraw(id, flow)
     case .handedOff(let handoff, let flow): self = .handedOff(handoff, flow)
+    case .disownFlow(let id, let flow, clientInitialSequence: _): self = .disown(id, flow)
     case .handOff(let id, let backEnd, let snapshot, let request, _):
       self = .handOff(id, backEnd: backEnd, snapshot, request: String(decoding: bytes[request], as: UTF8.self))
     case .abortHandoff(let id, let backEnd): self = .abort(id, backEnd: backEnd)

@@ -11,7 +11,7 @@
 enum {
   LEASE_MAX_BACK_ENDS = 256,
   LEASE_MAX_TARGETS = 65536,
-  LEASE_MAX_NODES = 1024,
+  LEASE_MAX_NODES = HANDOFF_MAX_WORKERS * 64,
   LEASE_MAX_CLAIMS = 65536,
   // Bytes of path and query that the program hashes; longer ones go to user space.
   LEASE_LONGEST_TARGET = 128,
@@ -84,7 +84,7 @@ struct lease_worker {
   __u64 origin;
   // Handoffs made so far.
   __u64 made;
-  // When the worker was last woken for one, nanoseconds of the coarse clock.
+  // When the worker was last woken for one, or looked by itself, in nanoseconds of CLOCK_MONOTONIC.
   __u64 woken;
   __u64 epoch;
   struct lease_purse purses[LEASE_MAX_BACK_ENDS];

@@ -43,14 +43,14 @@ extension DispatcherLoop {
       for backEnd in backEnds { state.handle(.returned(backEnd), now: now, &actions) }
       perform(now: now)
     case (.distributor, .leaseAccounts(let accounts)):
-      var used = BackEndSet()
+      var (used, returned) = (BackEndSet(), BackEndSet())
       for account in accounts {
         state.handle(.leaseAccount(peer.id, account), now: now, &actions)
-        // What comes back says that there were too many.
         if account.used > 0 { used = used.union(BackEndSet(account.backEnd)) }
-        if account.returned > 0 { used = used.subtracting(BackEndSet(account.backEnd)) }
+        if account.returned > 0 { returned = returned.union(BackEndSet(account.backEnd)) }
       }
-      state.handle(.leasesUsed(peer.id, used), now: now, &actions)
+      // What comes back says that there were too many, or that the back-end refuses.
+      state.handle(.leasesUsed(peer.id, used.subtracting(returned)), now: now, &actions)
       perform(now: now)
     case (.distributor, .registerDistributor(let registration)):
       handle(.registerDistributor(peer.id, registration), now: now)

@@ -31,6 +31,8 @@ public enum Action: Sendable {
   case withdrawFlow(HandoffID, flow: FlowTuple, clientInitialSequence: SequenceNumber)
   /// The kernel has handed this connection off and entered its flow: the driver does its own part of the book-keeping.
   case handedOff(LeasedHandoff, flow: FlowTuple)
+  /// A flow that the kernel entered stands for no connection: the driver takes the entry back and forgets it.
+  case disownFlow(HandoffID, flow: FlowTuple, clientInitialSequence: SequenceNumber)
   /// Forward a packet of the client to `backEnd` as it is.
   case deliver(Range<Int>, backEnd: UInt16)
   /// A decision counted the connection at this back-end, and it did not go there: the dispatcher must uncount it.

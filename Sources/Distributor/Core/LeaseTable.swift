@@ -148,13 +148,8 @@ public struct LeaseTable: Sendable {
   }
 
   /// The dispatcher decided for a target without a lease: what is known of it may be wrong.
-  ///
-  /// - Returns: whether something was known.
-  @discardableResult
-  public mutating func revoke(target: UInt64, pool: PoolID) -> Bool {
-    guard let index = find(target, pool) else { return false }
-    entries[index].expires = 0
-    return true
+  public mutating func revoke(target: UInt64, pool: PoolID) {
+    if let index = find(target, pool) { entries[index].expires = 0 }
   }
 
   private func holds(_ index: Int, _ target: UInt64, _ pool: PoolID) -> Bool {
@@ -173,7 +168,8 @@ public struct LeaseTable: Sendable {
     return first
   }
 
-  /// The back-end refuses or is lost: what is left of it is returned, and its targets must be asked for.
+  /// The back-end refuses or is lost: what is left of it is returned. Its targets must be asked for, unless the dispatcher
+  /// gives new credits of it.
   public mutating func drop(backEnd: UInt16, now: UInt64) {
     guard Int(backEnd) < LeaseTable.backEnds else { return }
     let left = purses[Int(backEnd)].credits

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import HTTPHead
-internal import Handoff
+public import Handoff
 internal import Rules
 public import Wire
 
@@ -62,6 +62,12 @@ public struct Responder: ~Copyable {
   /// Drains: from now on SYNs of new connections are dropped silently, so that the clients come to another distributor.
   /// Connections that exist go on.
   public mutating func stopAccepting() { accepting = false }
+
+  /// Whether a further connection could be entered now.
+  public var hasRoom: Bool { !table.isFull }
+
+  /// Whether the back-end's word about this handoff would be understood.
+  public func watches(_ id: HandoffID) -> Bool { find(id) != nil }
 
   /// Connections that are neither handed off nor closed.
   public var openConnections: Int { Int(tally.open) }

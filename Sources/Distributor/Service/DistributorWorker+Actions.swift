@@ -33,6 +33,7 @@ extension DistributorWorker {
       case .flowClosing(let id, let flow): shared.flowTable.markClosing(flow, ifHandoff: id)
       case .withdrawFlow(let id, let flow, let clientInitial): withdraw(id, flow, clientInitial)
       case .handedOff(let handoff, let flow): noteHandoff(handoff, flow)
+      case .disownFlow(let id, let flow, let clientInitial): disown(id, flow, clientInitial)
       case .deliver(let range, let backEnd):
         if let reach = link(backEnd)?.reach { deliver(range, by: reach) }
       case .abortHandoff(let id, let backEnd):

@@ -20,8 +20,9 @@ extension DistributorWorker {
 
   mutating func backEndReady(_ number: Int) {
     guard number < backEnds.count, let link = backEnds[number] else { return }
-    // What came before the back-end's word belongs before it: a flow is entered with the knowledge that its client closed.
-    receivePackets()
+    // What came before the back-end's word belongs before it: a flow is entered with the knowledge that its client closed,
+    // and a connection begins before it ends.
+    receiveAllPackets()
     var events: [Dialer.Event] = []
     link.dialer.ready(now: core.now) { events.append($0) }
     // Bytes may wait, or the next attempt to connect.
@@ -189,6 +190,7 @@ extension DistributorWorker {
       // It came through.
       backEnds[Int(number)]?.packetsUnconfirmed = 0
       core.responder.handoffWanted(id, by: number, now: core.now, into: &core.actions)
+      disownUnwatched(id)
     case .message(.handoffRefused(let id, let reason)):
       unload(number, 1)
       if reason != .tupleInUse { dropLeases(of: number) }
@@ -207,7 +209,9 @@ extension DistributorWorker {
     case .lost(let error, let wasEstablished):
       guard wasEstablished else { return }
       logger.warning("back-end lost", metadata: ["back-end": "\(number)", "error": "\(error)"])
+      // The kernel hands nothing more off there, and what it did is known before the loss is dealt with.
       dropLeases(of: number)
+      receiveAllPackets()
       core.responder.backEndLost(number, isSilent: error.isSilence, now: core.now, into: &core.actions)
       backEnds[Int(number)]?.lostAt = core.now
       backEnds[Int(number)]?.offer = nil

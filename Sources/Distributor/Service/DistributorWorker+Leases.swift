@@ -32,7 +32,9 @@ extension DistributorWorker {
     guard let request else { return }
     let (target, pool) = (request.target, request.route.pool)
     guard let lease = decision.lease, case .assigned(let assigned) = decision.outcome else {
-      if leases.revoke(target: target, pool: pool) { lending?.lender.forgetTarget(target) }
+      leases.revoke(target: target, pool: pool)
+      // The kernel remembers more targets than the table.
+      if pool == .every { lending?.lender.forgetTarget(target) }
       return
     }
     let backEnd = assigned.rawValue
@@ -42,6 +44,7 @@ extension DistributorWorker {
       target: target, pool: pool, backEnd: backEnd, credits: lease.credits, time: time, term: lease.term, now: core.now)
     guard link(backEnd)?.isReady == true else {
       leases.drop(backEnd: backEnd, now: core.now)
+      if pool == .every { lending?.lender.forgetTarget(target) }
       return
     }
     if pool == .every, request.route.affinity == nil {

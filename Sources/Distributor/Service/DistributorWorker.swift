@@ -107,7 +107,10 @@ struct DistributorWorker: ~Copyable {
       turnLinks()
       perform()
       endFlows()
-      if core.now >= aliveAt { showLife() }
+      if core.now >= aliveAt {
+        if lending != nil { receivePackets() }
+        showLife()
+      }
       publishIfDue()
     }
     stopLending()
@@ -123,9 +126,10 @@ struct DistributorWorker: ~Copyable {
     }
   }
 
-  mutating func receivePackets() {
-    // A bounded number of batches per turn, so that control connections and timers are served under a flood too.
-    for _ in 0..<8 {
+  /// Takes packets that wait, a bounded number of batches, so that control connections and timers are served under a flood
+  /// too.
+  mutating func receivePackets(batches: Int = 8) {
+    for _ in 0..<batches {
       do {
         let isMore = try source.receive(into: &core) { core, packet, handoff in
           if let handoff {
@@ -146,6 +150,12 @@ struct DistributorWorker: ~Copyable {
     }
     lending?.looked(now: core.now)
   }
+
+  /// Takes all that waits: what came before a peer's word belongs before it.
+  mutating func receiveAllPackets() { receivePackets(batches: DistributorWorker.ringfulOfBatches) }
+
+  /// So many hold every record of a ring.
+  private static let ringfulOfBatches = 512
 
   /// Failed reads of the queue in a row. A queue that fails for good would leave clients without an answer: the worker
   /// ends, and with it the process, whose successor opens the queue anew.

@@ -13,6 +13,8 @@ struct LeaseLending: ~Copyable {
   private(set) var lookAt = UInt64.max
   /// Handoffs came since the last look.
   var hasSeen = false
+  /// The last look that was due found nothing.
+  private var wasEmpty = false
   /// Uses came that the dispatcher has not been told of.
   var hasUntold = false
   /// Of handoffs under an earlier epoch the dispatcher is not told: another one granted their credits.
@@ -27,11 +29,13 @@ struct LeaseLending: ~Copyable {
   /// The ring has been read.
   mutating func looked(now: UInt64) {
     if hasSeen {
-      hasSeen = false
+      (hasSeen, wasEmpty) = (false, false)
       lender.looked(at: now)
       lookAt = now + LeaseLender.lookAgain
     } else if now >= lookAt {
-      lookAt = .max
+      // Twice, since a record may be under way on another processor when the program has decided to wake nobody.
+      lookAt = wasEmpty ? .max : now + LeaseLender.lookAgain
+      wasEmpty = true
     }
   }
 }
@@ -39,7 +43,7 @@ struct LeaseLending: ~Copyable {
 extension DistributorWorker {
   /// Lends the program what the worker has of a back-end.
   mutating func lend(_ backEnd: UInt16) {
-    guard lending != nil, lending!.isAllowed, flows.hasRoom, showWay(to: backEnd),
+    guard lending != nil, lending!.isAllowed, flows.hasRoom, core.responder.hasRoom, showWay(to: backEnd),
       let loan = leases.lend(backEnd: backEnd, now: core.now)
     else { return }
     lending!.lender.lend(loan.credits, of: backEnd, term: loan.term, until: loan.expires)
@@ -91,6 +95,22 @@ extension DistributorWorker {
     let taken = LeaseNode.Offer(
       port: offer.port, key: offer.key, loop: offer.loop, takesIPv4: offer.takesIPv4, takesIPv6: offer.takesIPv6)
     return LeaseNode(offer: taken, reach: reach, tunnel: tunnel)
+  }
+
+  /// The program has handed a connection off that stands nowhere and that nobody watches: its client's repeated request is
+  /// for this worker.
+  mutating func disown(_ id: HandoffID, _ flow: FlowTuple, _ clientInitial: SequenceNumber) {
+    if let backEnd = flows.withdraw(id) { unload(backEnd, 1) }
+    lending?.lender.claim(flow, clientInitial: clientInitial)
+    _ = shared.flowTable.withdraw(flow, handoff: id)
+  }
+
+  /// The back-end wants a connection as a message that this worker could not enter.
+  mutating func disownUnwatched(_ id: HandoffID) {
+    guard id.isByKernel, !core.responder.watches(id), let flow = flows.flow(of: id),
+      let entry = shared.flowTable.lookup(flow), entry.handoff == id
+    else { return }
+    disown(id, flow, entry.clientISN)
   }
 
   /// The program has handed a connection off.

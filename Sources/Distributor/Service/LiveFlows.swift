@@ -42,6 +42,8 @@ struct LiveFlows {
 
   mutating func begin(_ id: HandoffID, _ flow: LiveFlow) { live[id] = flow }
 
+  func flow(of id: HandoffID) -> FlowTuple? { live[id]?.flow }
+
   /// Forgets a handoff whose entry is taken back. Returns its back-end.
   mutating func withdraw(_ id: HandoffID) -> UInt16? { live.removeValue(forKey: id)?.backEnd }
 

@@ -138,7 +138,13 @@ int handoff_forward(struct __sk_buff *skb) {
   __u64 now = bpf_ktime_get_coarse_ns();
   struct handoff_flow_entry *entry = bpf_map_lookup_elem(&handoff_flows, &packet.key);
   if (packet.syn && !packet.ack) return on_syn(skb, &packet, entry, now);
-  if (!entry) return on_unknown(skb, &packet, now);
+  if (!entry) {
+    int verdict = on_unknown(skb, &packet, now);
+    if (verdict != FOLLOW) return verdict;
+    entry = bpf_map_lookup_elem(&handoff_flows, &packet.key);
+    // Gone again: the client repeats its request.
+    if (!entry) return finish(HANDOFF_TO_USER_SPACE, DROP);
+  }
 
   if (packet.rst && !packet.ack) {
     const struct handoff_handshake *shake = handshake();
@@ -153,7 +159,8 @@ int handoff_forward(struct __sk_buff *skb) {
       bool deleted = bpf_map_delete_elem(&handoff_flows, &packet.key) == 0;
       if (packet.text == packet.end && !packet.fin)
         return finish(deleted ? HANDOFF_SYN_REUSED : HANDOFF_ACK_ABSORBED, CONSUMED);
-      return place(skb, &packet, shake, deleted ? HANDOFF_SYN_REUSED : HANDOFF_TO_USER_SPACE, now);
+      int verdict = place(skb, &packet, shake, deleted ? HANDOFF_SYN_REUSED : HANDOFF_TO_USER_SPACE, now);
+      return verdict == FOLLOW ? finish(HANDOFF_TO_USER_SPACE, DROP) : verdict;
     }
   }
   __u8 flags = entry->flags | (packet.fin ? HANDOFF_CLIENT_FIN : 0) | (packet.rst ? HANDOFF_CLIENT_RST : 0);

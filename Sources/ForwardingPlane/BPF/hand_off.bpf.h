@@ -128,11 +128,11 @@ static __noinline bool enter_flow(
   };
   __u64 wakes = BPF_RB_NO_WAKEUP;
   // Signed: the worker's clock is finer, so what it wrote may lie ahead.
-  if ((__s64)(now - request->lender->woken) >= LEASE_TOLD_WITHIN) {
-    request->lender->woken = now;
-    wakes = BPF_RB_FORCE_WAKEUP;
+  if ((__s64)(now - request->lender->woken) >= LEASE_TOLD_WITHIN) wakes = BPF_RB_FORCE_WAKEUP;
+  if (copy_to_ring(skb, packet, request->worker, &record, wakes)) {
+    if (wakes == BPF_RB_FORCE_WAKEUP) request->lender->woken = now;
+    return true;
   }
-  if (copy_to_ring(skb, packet, request->worker, &record, wakes)) return true;
   bpf_map_delete_elem(&handoff_flows, &packet->key);
   return false;
 }
@@ -152,7 +152,12 @@ static __always_inline bool find_back_end(
   return request->node && request->node->families & (packet->ipv4 ? LEASE_IPV4 : LEASE_IPV6);
 }
 
-// Hands the connection of a first request off; GO_ON when it is for user space.
+// A copy of the request may have been handed off on another processor meanwhile.
+static __always_inline int follow_or_go_on(const struct packet *packet) {
+  return bpf_map_lookup_elem(&handoff_flows, &packet->key) ? FOLLOW : GO_ON;
+}
+
+// Hands the connection of a first request off; GO_ON when it is for user space, FOLLOW when it has become one of a flow.
 __noinline int hand_off(struct __sk_buff *skb, const struct packet *packet, __u32 worker, __u64 now) {
   const struct handoff_handshake *shake = handshake();
   struct leased_request request = {.worker = worker};
@@ -171,19 +176,19 @@ __noinline int hand_off(struct __sk_buff *skb, const struct packet *packet, __u3
   if (!read_negotiated(skb, packet, shake, &request.header, now)) return GO_ON;
   __u32 mtu = 0, room = sizeof(request.header) + sizeof(struct outer_ipv6);
   if (bpf_check_mtu(skb, request.node->interface, &mtu, room, 0)) return GO_ON;
-  if (!take_credit(request.purse, now, &request.term)) return GO_ON;
+  if (!take_credit(request.purse, now, &request.term)) return follow_or_go_on(packet);
   // Never the name of a handoff by the worker, whose numbers of slots are far below.
   __u64 number = 1ULL << 63 | __sync_fetch_and_add(&request.lender->made, 1);
   request.header.handoff = bpf_cpu_to_be64(number);
   if (!enter_flow(skb, packet, &request, now)) {
     __sync_fetch_and_add(&request.purse->credits, 1);
-    return GO_ON;
+    return follow_or_go_on(packet);
   }
   sign(&request.header, packet, request.node);
   return send_handoff(skb, &request.header, request.node);
 }
 
-// The end of a packet of no flow that may carry a first request.
+// The end of a packet of no flow that may carry a first request. FOLLOW when the flow is there now.
 static __always_inline int place(
     struct __sk_buff *skb, const struct packet *packet, const struct handoff_handshake *shake,
     enum handoff_outcome outcome, __u64 now) {

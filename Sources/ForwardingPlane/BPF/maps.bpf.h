@@ -67,7 +67,7 @@ struct {
 enum { PASS = TC_ACT_UNSPEC, DROP = TC_ACT_SHOT, CONSUMED = TC_ACT_STOLEN };
 
 // Success of the parsing steps; anything else is the packet's outcome.
-enum { GO_ON = HANDOFF_OUTCOMES };
+enum { GO_ON = HANDOFF_OUTCOMES, FOLLOW };
 
 static __always_inline int finish(enum handoff_outcome outcome, int verdict) {
   __u32 zero = 0;
