@@ -121,11 +121,14 @@ import Wire
       var configuration = AgentBench.configuration()
       configuration.stateDirectory = state
       _ = try BackEndRole.start(configuration, metrics: MetricsRegistry(), logger: AgentBench.logger)
-      var netlink = try NetlinkSocket(.route)
-      guard let lo = try netlink.interface(named: "lo") else { return }
-      try netlink.add(TestNetwork.serviceIPv4, to: lo, tag: NetlinkTag.backEnd)
       kill(getpid(), SIGKILL)
       _ = eventually { false }
+    }
+    // As an agent that serves leaves it. Not before the kill: one without services removes it when it sees it.
+    try network.node.perform {
+      var netlink = try NetlinkSocket(.route)
+      let lo = try #require(try netlink.interface(named: "lo"))
+      try netlink.add(TestNetwork.serviceIPv4, to: lo, tag: NetlinkTag.backEnd)
     }
     let left = try configuration(of: network)
     #expect(left.contains("\(TestNetwork.serviceIPv4)/32"))
