@@ -99,6 +99,12 @@ extension Cluster {
   /// Two paused downloads, one at each of two server nodes, by node.
   func downloadsOnBothNodes() throws -> [String: FailureClient] {
     var result: [String: FailureClient] = [:]
+    // An end is told a moment later: what was asked before would be taken for the download.
+    _ = try Eventually.within(10) {
+      try nodesWithConnections()
+    } until: {
+      $0.isEmpty
+    }
     for path in FailureCluster.downloads {
       let client = try pausedDownload(path)
       let found = try Eventually.within(10) {
