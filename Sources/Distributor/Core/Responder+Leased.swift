@@ -15,6 +15,7 @@ extension Responder {
     _ handoff: LeasedHandoff, _ packet: Span<UInt8>, now: UInt64, into actions: inout ActionList
   ) {
     tally.packetsReceived &+= 1
+    tally.kernelHandoffs &+= 1
     tally.packets.count(watch(handoff, packet, now: now, into: &actions))
   }
 
@@ -38,7 +39,6 @@ extension Responder {
     }
     let arrival = Arrival(parsed, now: now)
     actions.append(.handedOff(handoff, flow: arrival.flow))
-    tally.kernelHandoffs &+= 1
     // An earlier connection of the same tuple, of which the kernel knew that it was over.
     if let slot = table.find(arrival.flow, hash: keys.table.hash(arrival.flow)) {
       abandon(slot, now: now, into: &actions)

@@ -3,6 +3,7 @@
 import ControlChannel
 import ControlProtocol
 import ForwardingPlane
+import Handoff
 import Rules
 
 /// What a worker knows of one back-end, and its control connection to it.

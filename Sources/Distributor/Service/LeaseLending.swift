@@ -92,9 +92,7 @@ extension DistributorWorker {
       guard let known = shared.reach.tunnels[number] else { return nil }
       tunnel = known
     }
-    let taken = LeaseNode.Offer(
-      port: offer.port, key: offer.key, loop: offer.loop, takesIPv4: offer.takesIPv4, takesIPv6: offer.takesIPv6)
-    return LeaseNode(offer: taken, reach: reach, tunnel: tunnel)
+    return LeaseNode(offer: offer, reach: reach, tunnel: tunnel)
   }
 
   /// The program has handed a connection off that stands nowhere and that nobody watches: its client's repeated request is

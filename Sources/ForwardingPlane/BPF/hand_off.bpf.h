@@ -57,19 +57,7 @@ __noinline bool read_negotiated(
 __noinline int sign(
     struct handoff_packet *header, const struct packet *packet, const struct lease_node *node) {
   if (!header || !packet || !node) return 0;
-  struct handoff_words words;
-  __builtin_memcpy(&words.negotiated, header, 8);
-  words.negotiated = bpf_be64_to_cpu(words.negotiated);
-  words.origin = bpf_be64_to_cpu(header->origin);
-  words.handoff = bpf_be64_to_cpu(header->handoff);
-  words.timestamps = (__u64)bpf_ntohl(header->timestamp_value) << 32 | bpf_ntohl(header->timestamp_echo);
-  words.client_high = address_half(&packet->key.client, 0);
-  words.client_low = address_half(&packet->key.client, 1);
-  words.service_high = address_half(&packet->key.service, 0);
-  words.service_low = address_half(&packet->key.service, 1);
-  words.ports = bpf_ntohs(packet->key.client_port) | (__u32)bpf_ntohs(packet->key.service_port) << 16;
-  words.numbers = (__u64)packet->sequence << 32 | packet->acknowledgment;
-  header->tag = bpf_cpu_to_be64(handoff_tag(&words, node->key[0], node->key[1]));
+  header->tag = bpf_cpu_to_be64(tag_of(header, packet, node->key));
   return 1;
 }
 

@@ -3,27 +3,6 @@
 // Taking a handoff that comes in one packet, without the agent (handoff_packet.h).
 #pragma once
 
-static __always_inline __u64 address_half(const struct serve_address *address, int half) {
-  return (__u64)bpf_ntohl(address->words[2 * half]) << 32 | bpf_ntohl(address->words[2 * half + 1]);
-}
-
-static __always_inline bool has_right_tag(
-    const struct handoff_packet *handoff, const struct packet *packet, const struct serve_settings *settings) {
-  struct handoff_words words;
-  __builtin_memcpy(&words.negotiated, handoff, 8);
-  words.negotiated = bpf_be64_to_cpu(words.negotiated);
-  words.origin = bpf_be64_to_cpu(handoff->origin);
-  words.handoff = bpf_be64_to_cpu(handoff->handoff);
-  words.timestamps = (__u64)bpf_ntohl(handoff->timestamp_value) << 32 | bpf_ntohl(handoff->timestamp_echo);
-  words.client_high = address_half(&packet->key.client, 0);
-  words.client_low = address_half(&packet->key.client, 1);
-  words.service_high = address_half(&packet->key.service, 0);
-  words.service_low = address_half(&packet->key.service, 1);
-  words.ports = bpf_ntohs(packet->key.client_port) | (__u32)bpf_ntohs(packet->key.service_port) << 16;
-  words.numbers = (__u64)packet->sequence << 32 | packet->acknowledgment;
-  return handoff_tag(&words, settings->key[0], settings->key[1]) == bpf_be64_to_cpu(handoff->tag);
-}
-
 // The request's own headers, `offset` bytes into the frame. Without IP options and extension headers: the distributor
 // writes them. The frame may be longer.
 static __always_inline bool read_request(struct __sk_buff *skb, __u32 offset, struct packet *packet) {
@@ -111,7 +90,7 @@ static __noinline int receive_handoff(struct __sk_buff *skb) {
     return finish(SERVE_OUT_HANDOFF_MALFORMED, DROP);
   __u32 start = offset + sizeof(handoff);
   if (!read_request(skb, start, &packet)) return finish(SERVE_OUT_HANDOFF_MALFORMED, DROP);
-  if (!has_right_tag(&handoff, &packet, settings)) return finish(SERVE_OUT_HANDOFF_FORGED, DROP);
+  if (tag_of(&handoff, &packet, settings->key) != bpf_be64_to_cpu(handoff.tag)) return finish(SERVE_OUT_HANDOFF_FORGED, DROP);
 
   __u32 loop = handoff.loop;
   const struct serve_attention *attention = bpf_map_lookup_elem(&serve_watching, &loop);

@@ -46,31 +46,13 @@ public final class LeasePlane: @unchecked Sendable {
 
 /// How a worker's handoffs by packet get to one back-end.
 public struct LeaseNode: Hashable, Sendable {
-  public var offer: Offer
+  public var offer: PacketHandoffOffer
   /// Not `.deliverLocally`.
   public var reach: FlowEntry.Action
   /// The way of the datagrams: for neighbours the interface on which clients' packets arrive.
   public var tunnel: Tunnel
 
-  /// What the node takes.
-  public struct Offer: Hashable, Sendable {
-    /// UDP, at the node's internal address.
-    public var port: UInt16
-    public var key: HandoffPacketKey
-    public var loop: UInt8
-    public var takesIPv4: Bool
-    public var takesIPv6: Bool
-
-    public init(port: UInt16, key: HandoffPacketKey, loop: UInt8, takesIPv4: Bool, takesIPv6: Bool) {
-      self.port = port
-      self.key = key
-      self.loop = loop
-      self.takesIPv4 = takesIPv4
-      self.takesIPv6 = takesIPv6
-    }
-  }
-
-  public init(offer: Offer, reach: FlowEntry.Action, tunnel: Tunnel) {
+  public init(offer: PacketHandoffOffer, reach: FlowEntry.Action, tunnel: Tunnel) {
     self.offer = offer
     self.reach = reach
     self.tunnel = tunnel

@@ -14,7 +14,7 @@ final class LeaseBench {
   static let key = HandoffPacketKey(11, 22)
   static let backEnd: UInt16 = 5
   static let page = "/index.html?x=1"
-  static let offer = LeaseNode.Offer(port: 7411, key: key, loop: 2, takesIPv4: true, takesIPv6: true)
+  static let offer = PacketHandoffOffer(port: 7411, key: key, loop: 2, takesIPv4: true, takesIPv6: true)
 
   let interface: TestInterface
   let plane: ForwardingPlane
