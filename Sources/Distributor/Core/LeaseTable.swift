@@ -66,7 +66,7 @@ public struct LeaseTable: Sendable {
   var sweepAt = UInt64.max
 
   /// - Parameter capacity: targets, rounded up to a power of two of at least 8; 32 bytes each.
-  public init(capacity: Int = 4096) {
+  public init(capacity: Int = 16_384) {
     var rounded = LeaseTable.ways
     while rounded < min(capacity, 1 << 24) { rounded *= 2 }
     entries = Array(repeating: Entry(), count: rounded)
