@@ -49,6 +49,16 @@ import Testing
     #expect(table.lent == 1 && table.used == 3)
   }
 
+  @Test func usesOfATargetThatAnotherWorkerAskedForAreToldTogether() {
+    var table = table()
+    _ = table.lend(backEnd: 2, now: 0)
+    for _ in 0..<3 { table.usedInKernel(target: 50, backEnd: 2, term: 9, now: 1) }
+    table.takeBack(1, backEnd: 2)
+    #expect(table.take(target: 50, pool: .every, now: 1) == nil, "it was not told where that target goes")
+    #expect(table.take(target: 7, pool: .every, now: 1) == 2)
+    #expect(told(&table) == [account(used: 3, target: 50), account(used: 1)])
+  }
+
   @Test func theKernelsUsesAreToldAtOnceThenInIntervalsOrWhenThereAreMany() {
     var table = table(300)
     _ = table.lend(backEnd: 2, now: 0)

@@ -48,6 +48,21 @@ struct LeasedHandoffTests {
     ]
   }
 
+  @Test func targetsAreCommonToAllWorkersAndCreditsAreNot() throws {
+    let bench = try LeaseBench()
+    let other = bench.plane.leases.lender(worker: 1, origin: 77)
+    bench.lender.setNode(LeaseBench.backEnd, bench.neighbour())
+    other.setNode(LeaseBench.backEnd, bench.neighbour())
+    other.setTarget(LeaseBench.hash(LeaseBench.page), backEnd: LeaseBench.backEnd, until: LeaseBench.later)
+    other.lend(5, of: LeaseBench.backEnd, term: 9, until: LeaseBench.later)
+    let client = try LeasedClient(bench, Way.all[0].flow, TCPOptions())
+    #expect(try bench.run(client.request(LeasedClient.get())).outcomes != [.handedOff])
+    bench.lender.lend(1, of: LeaseBench.backEnd, term: 9, until: LeaseBench.later)
+    let next = try LeasedClient(bench, Way.all[1].flow, TCPOptions())
+    #expect(try bench.run(next.request(LeasedClient.get())).outcomes == [.handedOff])
+    #expect(bench.reclaim() == 0 && other.reclaim(LeaseBench.backEnd) == 5)
+  }
+
   /// Byte for byte the datagram that a worker sends for the same connection, around the client's own packet.
   @Test(arguments: Way.all, Offer.all) func theDatagramIsThatOfAWorker(_ way: Way, _ offer: Offer) throws {
     let bench = try LeaseBench()
@@ -186,6 +201,11 @@ struct LeasedHandoffTests {
       },
       Case(testDescription: "another epoch") { bench, client in
         bench.lender.forgetTargets()
+        return client.request(LeasedClient.get())
+      },
+      Case(testDescription: "another epoch, which another worker began") { bench, client in
+        var other = bench.plane.leases.lender(worker: 1, origin: 77)
+        other.forgetTargets()
         return client.request(LeasedClient.get())
       },
       Case(testDescription: "a back-end without a way") { bench, client in

@@ -182,6 +182,15 @@ public struct LeaseTable: Sendable {
     return first
   }
 
+  /// An entry that only counts, for a target that another worker was told of, or that was given up meanwhile; nil without a
+  /// place that nobody needs.
+  mutating func placeForUses(_ target: UInt64, _ backEnd: UInt16, now: UInt64) -> Int? {
+    guard let index = ways(target, .every).first(where: { entries[$0].expires <= now }) else { return nil }
+    if entries[index].used > 0 { displace(index) }
+    entries[index] = Entry(target: target, expires: 0, pool: .every, term: 0, backEnd: backEnd, used: 0)
+    return index
+  }
+
   /// The back-end refuses or is lost: what is left of it is returned. Its targets must be asked for, unless the dispatcher
   /// gives new credits of it.
   public mutating func drop(backEnd: UInt16, now: UInt64) {

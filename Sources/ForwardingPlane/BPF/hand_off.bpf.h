@@ -128,8 +128,10 @@ static __noinline bool enter_flow(
 // Finds the back-end of a request's target and the way there.
 static __always_inline bool find_back_end(
     const struct packet *packet, struct leased_request *request, __u64 now) {
-  struct lease_target_key key = {
-      .target = request->target.hash, .worker = request->worker, .epoch = request->lender->epoch};
+  __u32 first = 0;
+  const struct lease_worker *shared = bpf_map_lookup_elem(&lease_workers, &first);
+  if (!shared) return false;
+  struct lease_target_key key = {.target = request->target.hash, .epoch = shared->targets};
   const struct lease_target *target = bpf_map_lookup_elem(&lease_targets, &key);
   if (!target || now >= target->expires) return false;
   request->back_end = target->back_end;
