@@ -146,7 +146,7 @@ extension IntegrationTests {
 
     @Test func whatIsWrongAroundTheNode() throws {
       try onMachine { machine in
-        try machine.run(["ip", "link", "set", "eth0", "mtu", "1400"]).checked()
+        try machine.run(["ip", "link", "set", "eth0", "mtu", "1300"]).checked()
         #expect(
           try examine(machine, Self.everything + ["--peer", "10.8.0.1", "--peer", "10.7.0.1"]).problems
             == ["lost MTU of eth0", "lost peer 10.8.0.1", "missing peer 10.7.0.1"])
