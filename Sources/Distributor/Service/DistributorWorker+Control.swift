@@ -39,9 +39,7 @@ extension DistributorWorker {
     if let connection = dispatcher.connection {
       let batch = decisions.nextBatch()
       // Before assignments are returned that a lease made.
-      // What the kernel used has waited in the ring already.
-      let isLate = lending?.hasUntold ?? false
-      tellLeases(to: connection, alongside: isLate || batch != nil || !returned.isEmpty)
+      tellLeases(to: connection, alongside: batch != nil || !returned.isEmpty)
       if let batch { connection.send(.decisionRequests(batch)) }
       if !returned.isEmpty {
         connection.send(.assignmentsReturned(returned))

@@ -15,8 +15,6 @@ struct LeaseLending: ~Copyable {
   var hasSeen = false
   /// The last look that was due found nothing.
   private var wasEmpty = false
-  /// Uses came that the dispatcher has not been told of.
-  var hasUntold = false
   /// Of handoffs under an earlier epoch the dispatcher is not told: another one granted their credits.
   private(set) var accountsFrom: UInt32 = 0
   /// With rules the target alone does not tell the back-end.
@@ -121,7 +119,6 @@ extension DistributorWorker {
     statistics.decisionsLeased += 1
     backEnds[Int(handoff.backEnd)]?.load += 1
     lending?.hasSeen = true
-    lending?.hasUntold = true
     if let from = lending?.accountsFrom, handoff.epoch >= from {
       leases.usedInKernel(target: handoff.target, backEnd: handoff.backEnd, term: handoff.term, now: core.now)
     }
