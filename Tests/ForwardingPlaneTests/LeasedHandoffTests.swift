@@ -26,7 +26,7 @@ struct LeasedHandoffTests {
 
     func node(_ bench: LeaseBench) throws -> LeaseNode {
       var node = bench.neighbour(overIPv4: overIPv4)
-      if byTunnel { node.reach = .tunnel(try bench.plane.tunnels.number(of: node.tunnel)) }
+      if byTunnel { node.reach = .tunnel(try bench.plane.tunnels.number(of: node.tunnel, now: 0)) }
       return node
     }
   }

@@ -87,8 +87,8 @@ struct ControlLoop: ~Copyable {
     self.network = network
     tunnels = TunnelReception(logger: logger)
     dialer = Dialer(
-      to: configuration.dispatcher, as: hello, expecting: .dispatcher, token: Token.dispatcher.rawValue,
-      now: MonotonicTime.now())
+      to: configuration.dispatcher, from: configuration.internalAddress, as: hello, expecting: .dispatcher,
+      token: Token.dispatcher.rawValue, now: MonotonicTime.now())
     checkIPv4 = ServerCheck(configuration.server(isIPv4: true), token: Token.serverIPv4.rawValue)
     checkIPv6 = ServerCheck(configuration.server(isIPv4: false), token: Token.serverIPv6.rawValue)
   }

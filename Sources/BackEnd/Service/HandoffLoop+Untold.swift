@@ -28,6 +28,7 @@ extension HandoffLoop {
       direct.suspectSweeps = 4
     }
     direct.sweepsSinceComparison += 1
+    direct.sweepAbandoned(now)
     if totals.active > 0, direct.sweepsSinceComparison >= HandoffLoop.sweepsBetween {
       compareAll(direct)
       return

@@ -63,6 +63,9 @@ struct lease_node {
   };
   // Index of the interface that leads there.
   __u32 interface;
+  // Bytes of the longest packet that gets there.
+  __u32 mtu;
+  __u32 padding;
 };
 
 // Clients that the node's listener can take.

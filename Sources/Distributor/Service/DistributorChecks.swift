@@ -67,6 +67,12 @@ public enum DistributorChecks {
           .distributor, "forwarding program",
           .ok("it was loaded, attached and removed, with a table of \(configuration.maximumFlows) flows")))
       if configuration.packets != .queue { findings.append(rings(configuration, plane.handshake)) }
+      if configuration.sendsPackets {
+        findings.append(packetSockets(interface: TrialNamespace.interfaceIndex))
+        if configuration.packets != .queue, configuration.handshake != .user {
+          findings.append(kernelHandoff(plane, interface: TrialNamespace.interfaceIndex))
+        }
+      }
       try? plane.detach()
     } catch {
       findings.append(

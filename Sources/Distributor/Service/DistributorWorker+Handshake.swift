@@ -23,5 +23,6 @@ extension DistributorWorker {
       }
     }
     core.responder.setHandshakeKeys(keys)
+    lookAtWays()
   }
 }

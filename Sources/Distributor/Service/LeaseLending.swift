@@ -85,7 +85,9 @@ extension DistributorWorker {
     switch reach {
     // The way of the datagram ends where it begins.
     case .deliverLocally: return nil
-    case .forward: tunnel = Tunnel(node: node, source: configuration.internalAddress, interface: shared.reach.interface)
+    case .forward:
+      tunnel = Tunnel(
+        node: node, source: configuration.internalAddress, interface: shared.reach.interface, mtu: shared.reach.linkMTU)
     case .tunnel(let number):
       guard let known = shared.reach.tunnels[number] else { return nil }
       tunnel = known

@@ -166,6 +166,7 @@ __noinline int hand_off(struct __sk_buff *skb, const struct packet *packet, __u3
   if (!read_negotiated(skb, packet, shake, &request.header, now)) return GO_ON;
   __u32 mtu = 0, room = sizeof(request.header) + sizeof(struct outer_ipv6);
   if (bpf_check_mtu(skb, request.node->interface, &mtu, room, 0)) return GO_ON;
+  if (packet->end - ETH_HLEN + room > request.node->mtu) return GO_ON;
   if (!take_credit(request.purse, now, &request.term)) return follow_or_go_on(packet);
   // Never the name of a handoff by the worker, whose numbers of slots are far below.
   __u64 number = 1ULL << 63 | __sync_fetch_and_add(&request.lender->made, 1);

@@ -155,6 +155,7 @@ extension lease_node {
     self.node = handoff_address(node.tunnel.node)
     source = handoff_address(node.tunnel.source)
     interface = node.tunnel.interface
+    mtu = UInt32(clamping: node.tunnel.mtu)
     key = (node.offer.key.first, node.offer.key.second)
     port = node.offer.port.bigEndian
     loop = node.offer.loop
