@@ -32,6 +32,8 @@ final class DirectInstaller {
   var suspectSweeps = 0
   /// Sweeps of the loop since the last comparison with the kernel's connections.
   var sweepsSinceComparison = 0
+  /// The slot from which on connections are looked at in turn.
+  var nextLook = 0
 
   private var injector: Injector
 
