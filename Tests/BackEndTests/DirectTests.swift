@@ -249,6 +249,7 @@ import Wire
   }
 
   /// The kernel does not run the tracepoint's program for every end, and does not count all that it left out.
+  /// `ComparisonPlanTests` has when it is looked for.
   @Test(arguments: [false, true]) func anEndThatTheKernelDoesNotTellIsFound(_ drains: Bool) throws {
     let earlier = Set(try tracepointLinks())
     let bench = try AgentBench(.direct)

@@ -11,48 +11,22 @@ import Wire
 extension HandoffLoop {
   /// A connection is younger than this as a rule when it ends: older ones are worth a look after losses.
   private static let suspectAge: UInt64 = 1_500_000_000
-  /// Of those, so many are looked at in every sweep for no reason: about 0.1 ms.
-  private static let looksInTurn = 16
-  /// Looks at single connections beyond which one dump of all is cheaper.
-  private static let singleLooks = 128
-  /// Sweeps between comparisons for no reason, as a connection can also end between the look that found it untold and its
-  /// entry among those whose end is told.
-  private static let sweepsBetween = 60
 
   /// Once a second: finds the connections whose end was not told. The kernel skips the tracepoint's program where it meets
-  /// itself, which is every now and then under load, and counts most of that only: all connections beyond the usual age are
-  /// looked at after losses and while draining, some in turn at other times. A dump of all sockets for each loss would be a
-  /// third of all that the agent costs.
+  /// itself, which is every now and then under load.
   mutating func compareWithKernel(_ direct: DirectInstaller, _ now: UInt64) {
-    let losses = direct.plane.losses()
-    if losses != direct.losses {
-      direct.losses = losses
-      // What ended untold just now is old enough after some sweeps.
-      direct.suspectSweeps = 4
-    }
-    direct.sweepsSinceComparison += 1
-    if totals.active == 0 { return }
-    if direct.sweepsSinceComparison >= HandoffLoop.sweepsBetween {
-      compareAll(direct)
-      return
-    }
-    // The end of the agent waits for each of them.
-    if mode != .serving { direct.suspectSweeps = max(1, direct.suspectSweeps) }
+    let look = direct.comparison.sweep(
+      losses: direct.plane.losses(), active: totals.active, isEnding: mode != .serving)
+    if look == .nothing { return }
+    if look == .all { return compareAll(direct) }
     drainEvents(direct)
-    if direct.suspectSweeps == 0 {
-      for index in suspects(now, from: direct.nextLook, most: HandoffLoop.looksInTurn) {
-        direct.nextLook = index + 1
-        lookAt(index)
-      }
-      return
+    var found = suspects(now, from: direct.nextLook, most: ComparisonPlan.many + 1)
+    if found.count > ComparisonPlan.many, look == .eachOrAll { return compareAll(direct) }
+    if found.count > ComparisonPlan.many || look == .some { found = Array(found.prefix(ComparisonPlan.few)) }
+    for index in found {
+      direct.nextLook = index + 1
+      lookAt(index)
     }
-    direct.suspectSweeps -= 1
-    let found = suspects(now, from: 0, most: HandoffLoop.singleLooks + 1)
-    if found.count > HandoffLoop.singleLooks {
-      if direct.suspectSweeps == 0 { compareAll(direct) }
-      return
-    }
-    for index in found { lookAt(index) }
   }
 
   /// Slots of connections that are older than most are when they end, in turn from this one on.
@@ -81,7 +55,7 @@ extension HandoffLoop {
   }
 
   private mutating func compareAll(_ direct: DirectInstaller) {
-    direct.sweepsSinceComparison = 0
+    direct.comparison.dumped()
     drainEvents(direct)
     var open: Set<FlowTuple> = []
     var ports: Set<UInt16> = []
@@ -93,8 +67,7 @@ extension HandoffLoop {
         }
       }
     } catch {
-      // A number that the counters never have: the next sweep looks again.
-      direct.losses = .max
+      direct.comparison.suspect()
       logger.warning("comparing with the kernel's connections failed, to be tried again: \(error)")
       return
     }
@@ -137,6 +110,6 @@ extension HandoffLoop {
     }
     if adopted > 0 { logger.notice("adopted \(adopted) connections that an earlier agent had installed") }
     // Some may have ended between the look and the entry.
-    direct.losses = .max
+    direct.comparison.suspect()
   }
 }
