@@ -26,12 +26,9 @@ final class DirectInstaller {
   let families: DirectFamilies
   let ring: EventRing
   let loop: Int
-  /// Segments that could not be sent, events and records lost, when the loop last compared.
-  var losses: UInt64 = 0
-  /// Sweeps that still look for connections whose end was not told.
-  var suspectSweeps = 0
-  /// Sweeps of the loop since the last comparison with the kernel's connections.
-  var sweepsSinceComparison = 0
+  var comparison = ComparisonPlan()
+  /// The slot from which on connections are looked at in turn.
+  var nextLook = 0
 
   private var injector: Injector
   /// Handoffs by packet that had become nothing at the last look at the kernel's table of them.
