@@ -13,8 +13,10 @@ struct LoadProcess {
 
   /// Starts it.
   ///
-  /// - Parameter copies: processes, for more connections than one may have descriptors.
-  init(_ cluster: Cluster, _ options: [String], copies: Int = 1) throws(LabError) {
+  /// - Parameters:
+  ///   - copies: processes, for more connections than one may have descriptors.
+  ///   - seed: of what is chosen at random; another one for each copy.
+  init(_ cluster: Cluster, _ options: [String], copies: Int = 1, seed: Int = 1) throws(LabError) {
     let program = try LoadProcess.program()
     let endpoints = cluster.endpoints.map { "\($0)" }
     let sources = cluster.clientAddresses.flatMap { ["--source", "\($0.ipv4)"] }
@@ -24,7 +26,7 @@ struct LoadProcess {
       let report = "\(cluster.run.folder)/load-\(copy).json"
       processes.append(
         try cluster.client.start(
-          name: "load", [program] + endpoints + sources + options + ["--report", report, "--seed", "\(copy + 1)"],
+          name: "load", [program] + endpoints + sources + options + ["--report", report, "--seed", "\(seed + copy)"],
           logFile: "\(cluster.run.folder)/load-\(copy).log"))
       reports.append(report)
     }

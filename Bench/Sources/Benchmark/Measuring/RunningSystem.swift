@@ -21,9 +21,10 @@ final class RunningSystem {
   }
 
   /// Runs the load generator with these options and takes the accounts of the time.
-  func measure(_ options: [String], seconds: Double) throws(LabError) -> Sample {
+  func measure(_ options: [String], seconds: Double, seed: Int = 1) throws(LabError) -> Sample {
     let before = accounting.now()
-    let report = try LoadProcess(cluster, options + ["--seconds", "\(seconds)"]).finish(within: seconds + 30)
+    let report = try LoadProcess(cluster, options + ["--seconds", "\(seconds)"], seed: seed).finish(
+      within: seconds + 30)
     return Sample(report, accounting.now().since(before))
   }
 

@@ -91,7 +91,7 @@ struct CacheBench {
         for step in running.indices {
           let place = round % 2 == 0 ? step : running.count - 1 - step
           let system = running[(place + round) % running.count]
-          let sample = try measure(system, options)
+          let sample = try measure(system, options, round)
           result.add(sample, workload.name, system.system.name, round)
           progress(
             "round \(round + 1) \(workload.name) \(system.system.name): \(Int(sample.requestsPerSecond))/s, hit ratio "
@@ -113,9 +113,10 @@ struct CacheBench {
     for load in loads { _ = try load.finish(within: seconds + 30) }
   }
 
-  private func measure(_ running: RunningSystem, _ options: [String]) throws(LabError) -> Sample {
+  private func measure(_ running: RunningSystem, _ options: [String], _ round: Int) throws(LabError) -> Sample {
     let before = try CacheNode.lookups(running.cluster)
-    var sample = try running.measure(options + Self.connections, seconds: max(3, bench.seconds))
+    // Not the requests again that the caches were filled with.
+    var sample = try running.measure(options + Self.connections, seconds: max(3, bench.seconds), seed: 2 + round)
     let after = try CacheNode.lookups(running.cluster)
     let hits = Double(after.hits - before.hits)
     let misses = Double(after.misses - before.misses)
