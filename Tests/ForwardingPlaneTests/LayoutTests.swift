@@ -18,7 +18,7 @@ struct LayoutTests {
     #expect(MemoryLayout<handoff_ring_record>.size == 32)
     #expect(MemoryLayout<lease_target_key>.size == 16 && MemoryLayout<lease_target>.size == 16)
     #expect(MemoryLayout<lease_node>.size == 72)
-    #expect(MemoryLayout<lease_worker>.size == 32 + 16 * LeasePlane.maximumBackEnds)
+    #expect(MemoryLayout<lease_worker>.size == 40 + 16 * LeasePlane.maximumBackEnds)
     #expect(MemoryLayout<handoff_counters>.size == 8 * ForwardingOutcome.allCases.count)
   }
 
