@@ -139,7 +139,7 @@ public struct ForwardingPlane: ~Copyable, Sendable {
     let table = FlowTable(map: loaded.maps.flows, counters: counters, capacity: configuration.capacity)
     let adoption = table.adopt(from: predecessor, counters)
     let driver = try DriverPart.attach(
-      at: DriverHook(hook), loaded.maps, configuration.hook, keepsFlows: adoption.keepsTable)
+      at: DriverHook(hook), loaded.maps, configuration.hook, adopting: adoption)
     let created: Bool
     do {
       created = try hook.createQdisc()

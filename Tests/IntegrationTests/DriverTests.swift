@@ -25,7 +25,7 @@ extension IntegrationTests {
     }
 
     /// Labels of the metric.
-    enum DriverOutcomeLabel: String { case forwarded, joined, passed, checksumOpen = "checksum_open" }
+    enum DriverOutcomeLabel: String { case forwarded, joined, passed, tunnelled, checksumOpen = "checksum_open" }
 
     /// Uploads and downloads of every page, in both families, checked byte by byte.
     private static func exchange(_ cluster: Cluster) throws {
@@ -56,6 +56,29 @@ extension IntegrationTests {
         #expect(atTC < atDriver / 100, "\(atTC) of \(atDriver) packets")
         #expect(try Self.packets(cluster, .joined) == 0)
         #expect(try Self.packets(cluster, .passed) > 0)
+      }
+    }
+
+    /// The kernel tells the next hop of a tunnel where the interface forwards.
+    @Test func tunnelsBeginAtTheDriver() throws {
+      var plan = Self.plan("direct")
+      for index in plan.nodes.indices where plan.nodes[index].isDistributor || plan.nodes[index].server != nil {
+        plan.nodes[index].options += ["--tunnel", "always"]
+      }
+      try FailureCluster.with(plan) { cluster in
+        let node = try cluster.node("fe1")
+        func tellNextHop(_ tells: Int) throws {
+          for family in ["ipv4", "ipv6"] {
+            try node.namespace.run(["sysctl", "-qw", "net.\(family).conf.eth0.forwarding=\(tells)"]).checked()
+          }
+        }
+        try tellNextHop(1)
+        try Self.exchange(cluster)
+        try tellNextHop(0)
+        let atDriver = try Self.packets(cluster, .tunnelled)
+        #expect(atDriver > 7000)
+        let all = try cluster.metric("fe1", "handoff_forwarding_packets_total", ["outcome": "tunnelled"])
+        #expect(all - atDriver < atDriver / 100, "\(all - atDriver) of \(all) packets at tc")
       }
     }
 

@@ -20,12 +20,15 @@ public struct DriverPart: Sendable {
 
   /// Settles who is at the driver before the program at tc is attached; throws only when `hook` allows nothing else.
   ///
-  /// - Parameter keepsFlows: a predecessor's program there forwards by the flow table that stays in use.
+  /// - Parameter adoption: of a predecessor's flow table; its program at the driver forwards by that.
   static func attach(
-    at hook: DriverHook, _ maps: PlaneMaps, _ wanted: ForwardingHook, keepsFlows: Bool
+    at hook: DriverHook, _ maps: PlaneMaps, _ wanted: ForwardingHook, adopting adoption: ForwardingPlane.Adoption
   ) throws(ForwardingPlaneError) -> DriverPart {
     // It would go on by a table that nobody looks after any more.
-    if wanted == .tc || !keepsFlows { DriverPlane.removeLeftover(hook) }
+    if case .replaced(.notPermitted) = adoption, (try? hook.attachedProgram()) != nil {
+      throw .noDriverHook(interface: hook.interface, .hidden)
+    }
+    if wanted == .tc || !adoption.keepsTable { DriverPlane.removeLeftover(hook) }
     if wanted == .tc { return DriverPart(choice: .trafficControl, plane: nil) }
     do throws(DriverObstacle) {
       return DriverPart(

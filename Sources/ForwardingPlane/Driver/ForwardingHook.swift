@@ -25,6 +25,8 @@ public enum DriverObstacle: Error, Hashable, Sendable {
   case takesTagsOff
   /// Somebody else's program is there.
   case taken(program: String)
+  /// A program is there, perhaps that of a predecessor, and this process may not look at it.
+  case hidden
   /// The kernel takes the program or its attachment not.
   case refused(String)
 }
@@ -34,10 +36,12 @@ extension DriverObstacle: CustomStringConvertible {
     switch self {
     case .unknownDriver: "the kernel does not tell whether the driver runs XDP programs; that needs Linux 6.3"
     case .noNativeXDP(let driver): "the driver \(driver) runs no XDP programs"
-    case .notFaster(let driver): "forwarding at tc takes less processor time with the driver \(driver)"
+    case .notFaster(let driver): "that takes less processor time with the driver \(driver)"
     case .deafPeer: "the interface at the other end of this veth takes no redirected frames"
     case .takesTagsOff: "the device takes VLAN tags off, so that frames of other VLANs cannot be told apart"
     case .taken(let program): "an XDP program is there that is not this one (\(program))"
+    case .hidden:
+      "an XDP program is there, and without CAP_SYS_ADMIN nobody can tell whether a killed distributor left it"
     case .refused(let what): what
     }
   }
@@ -48,6 +52,7 @@ extension DriverObstacle: CustomStringConvertible {
     case .unknownDriver, .noNativeXDP, .notFaster, .refused: "Use --forwarding-hook tc, or auto"
     case .deafPeer: "Switch GRO on there (ethtool -K PEER gro on), or use --forwarding-hook tc"
     case .takesTagsOff: "Switch that off (ethtool -K INTERFACE rxvlan off), or use --forwarding-hook tc"
+    case .hidden: "Remove it (ip link set dev INTERFACE xdp off), or give the process CAP_SYS_ADMIN"
     case .taken: "Remove it (ip link set dev INTERFACE xdp off), or use --forwarding-hook tc"
     }
   }
