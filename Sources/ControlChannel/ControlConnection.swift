@@ -77,9 +77,15 @@ public final class ControlConnection {
   }
 
   /// Starts to connect; messages may be queued at once, and a failure shows at `receive`.
-  public static func dial(_ endpoint: Endpoint, now: UInt64) throws(SystemError) -> ControlConnection {
+  ///
+  /// - Parameter source: this node's address to connect from; nil or one of the other family: the kernel chooses.
+  public static func dial(
+    _ endpoint: Endpoint, from source: IPAddress? = nil, now: UInt64
+  ) throws(SystemError) -> ControlConnection {
     let socket = try StreamSocket(familyOf: endpoint.address)
     do {
+      // The kernel could choose a served address, which for the peer may be its own.
+      if let source, source.isIPv4 == endpoint.address.isIPv4 { try socket.bind(to: Endpoint(source, 0)) }
       try socket.connect(to: endpoint)
     } catch {
       throw error.on("\(endpoint)")

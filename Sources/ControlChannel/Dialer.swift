@@ -28,6 +28,7 @@ public final class Dialer {
   }
 
   public let endpoint: Endpoint
+  private let source: IPAddress?
   private let hello: Hello
   private let expecting: Role
   private let token: UInt64
@@ -35,9 +36,15 @@ public final class Dialer {
   private var registeredForWrite = false
   public private(set) var state: State
 
-  /// - Parameter token: the epoll token of this connection.
-  public init(to endpoint: Endpoint, as hello: Hello, expecting role: Role, token: UInt64, now: UInt64) {
+  /// - Parameters:
+  ///   - source: this node's address to connect from; nil: the kernel chooses.
+  ///   - token: the epoll token of this connection.
+  public init(
+    to endpoint: Endpoint, from source: IPAddress? = nil, as hello: Hello, expecting role: Role, token: UInt64,
+    now: UInt64
+  ) {
     self.endpoint = endpoint
+    self.source = source
     self.hello = hello
     self.expecting = role
     self.token = token
@@ -87,7 +94,7 @@ public final class Dialer {
 
   private func dial(_ epoll: borrowing Epoll, now: UInt64, _ body: (Event) -> Void) {
     do {
-      let connection = try ControlConnection.dial(endpoint, now: now)
+      let connection = try ControlConnection.dial(endpoint, from: source, now: now)
       connection.send(.hello(hello))
       try epoll.add(connection.descriptor, [.read, .peerHangUp], token: token)
       registeredForWrite = false

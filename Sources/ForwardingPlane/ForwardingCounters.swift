@@ -51,7 +51,8 @@ public enum ForwardingOutcome: Int, CaseIterable, Hashable, Sendable {
   case tunnelled
   /// The flow's tunnel is not in the table. Dropped.
   case tunnelUnknown
-  /// With the tunnel's headers too long for the network. Dropped: clients were told a segment size that leaves room.
+  /// With the tunnel's headers too long for the way. For user space, which cuts it; its client is told, unless that wants to
+  /// hear of no such thing.
   case tunnelTooBig
   /// The hop limit is used up. Dropped.
   case hopsExceeded

@@ -149,6 +149,13 @@ public final class HandshakeTable: Sendable {
     }
   }
 
+  /// What SYN-ACKs announce from now on.
+  public func announce(segmentSizeIPv4: UInt16, segmentSizeIPv6: UInt16) {
+    change { record in
+      (record.segment_size_ipv4, record.segment_size_ipv6) = (segmentSizeIPv4, segmentSizeIPv6)
+    }
+  }
+
   /// From now on SYNs of new connections are dropped.
   public func drain() { change { $0.flags |= UInt32(HANDOFF_DRAINING.rawValue) } }
 

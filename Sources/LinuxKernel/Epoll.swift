@@ -34,6 +34,9 @@ public struct Epoll: ~Copyable {
     unsafe events = unsafe Array(repeating: epoll_event(), count: capacity)
   }
 
+  /// For the epoll instance of a loop that this one is a part of: readable while an event is there.
+  public var raw: Int32 { descriptor.raw }
+
   public func add(_ descriptor: Int32, _ interest: Interest, token: UInt64) throws(SystemError) {
     try control(EPOLL_CTL_ADD, descriptor, interest, token)
   }

@@ -13,6 +13,8 @@ public struct RouteDecision: Hashable, Sendable {
   public var isOnLink: Bool
   /// The address is this node's own.
   public var isLocal: Bool
+  /// Bytes of the longest packet, when the route says so or the kernel has learnt it; nil: that of the interface.
+  public var mtu: Int?
 }
 
 extension NetlinkSocket {
@@ -35,12 +37,23 @@ extension NetlinkSocket {
         let isOnLink = attributes[5] == nil && attributes[18] == nil
         found = RouteDecision(
           interface: reply.native(at: interface.lowerBound), isOnLink: isOnLink,
-          isLocal: reply.native(at: 7, as: UInt8.self) == UInt8(RTN_LOCAL))
+          isLocal: reply.native(at: 7, as: UInt8.self) == UInt8(RTN_LOCAL), mtu: reply.routeMTU(attributes[8]))
       }
     } catch {
       throw error.on("\(address)")
     }
     guard let found else { throw SystemError("RTM_GETROUTE", "\(address)", errno: ENETUNREACH) }
     return found
+  }
+}
+
+extension NetlinkReply {
+  /// RTAX_MTU in the nested RTA_METRICS.
+  fileprivate func routeMTU(_ metrics: Range<Int>?) -> Int? {
+    guard let metrics else { return nil }
+    let nested = NetlinkReply(type: type, body: Array(body[metrics]))
+    guard let mtu = nested.attributes(after: 0)[2] else { return nil }
+    let value = nested.native(at: mtu.lowerBound, as: UInt32.self)
+    return value == 0 ? nil : Int(value)
   }
 }

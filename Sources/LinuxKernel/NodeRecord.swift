@@ -4,13 +4,14 @@ import Glibc
 
 /// A number that a role keeps for its successor in the same network namespace, should it die. Lost with the boot.
 public struct NodeRecord: Sendable {
+  private let directory: String
   private let path: String
 
   /// - Parameters:
   ///   - name: of the number, unique in the network namespace.
   ///   - stateDirectory: must not survive a reboot usefully (`/run`).
   public init(_ name: String, stateDirectory: String) throws(SystemError) {
-    let directory = "\(stateDirectory)/\(try NamespaceIdentity.current())"
+    directory = "\(stateDirectory)/\(try NamespaceIdentity.current())"
     try StateFile.makeDirectories(directory)
     path = "\(directory)/\(name)"
   }
@@ -20,5 +21,9 @@ public struct NodeRecord: Sendable {
 
   public func set(_ number: UInt64) throws(SystemError) { try StateFile.replace(path, with: "\(number)") }
 
-  public func remove() { _ = unsafe unlink(path) }
+  /// Also removes the network namespace's directory, unless something else is in it.
+  public func remove() {
+    StateFile.remove(path)
+    StateFile.removeDirectory(directory)
+  }
 }

@@ -24,11 +24,28 @@ enum StateFile {
   /// Replaces a file so that a crash leaves the old or the new one.
   static func replace(_ path: String, with text: String) throws(SystemError) {
     let temporary = path + "~"
-    try write(text, to: temporary)
-    _ = try Syscall.call("rename") { unsafe rename(temporary, path) }
+    _ = try whileDirectoriesGo(path) { () throws(SystemError) -> Int32? in
+      try write(text, to: temporary)
+      return try Syscall.call("rename") { unsafe rename(temporary, path) }
+    }
   }
 
   static func makeDirectories(_ path: String) throws(SystemError) {
+    for _ in 0..<repetitions {
+      do throws(SystemError) {
+        return try makeDirectoriesOnce(path)
+      } catch {
+        if error.errno != ENOENT { throw error }
+      }
+    }
+    throw SystemError("mkdir", path, errno: ENOENT)
+  }
+
+  /// How often something is tried again whose directory has gone: each time another process' clean stop was faster.
+  private static let repetitions = 1000
+
+  /// - Throws: ENOENT when a directory that was there, or just made, has gone.
+  private static func makeDirectoriesOnce(_ path: String) throws(SystemError) {
     var prefix = ""
     for part in path.split(separator: "/") {
       prefix += "/\(part)"
@@ -48,14 +65,32 @@ enum StateFile {
     _ = consume file
   }
 
+  /// The lock file may be removed by whoever holds it, with its directory: who waited for it then makes both anew.
   private static func lock(_ path: String) throws(SystemError) -> OwnedDescriptor {
-    do throws(SystemError) {
+    try whileDirectoriesGo(path) { () throws(SystemError) -> OwnedDescriptor? in
       let raw = try Syscall.call("open") { unsafe open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600) }
+      let file = OwnedDescriptor(owning: raw)
       _ = try Syscall.call("flock") { flock(raw, LOCK_EX) }
-      return OwnedDescriptor(owning: raw)
-    } catch {
-      throw error.on(path)
+      var status = stat()
+      _ = try Syscall.call("fstat") { unsafe fstat(raw, &status) }
+      if status.st_nlink == 0 { return nil }
+      return consume file
     }
+  }
+
+  /// Repeats `body` while it gives nil, or finds that the file's directory has gone, which is made again.
+  private static func whileDirectoriesGo<Result: ~Copyable>(
+    _ path: String, _ body: () throws(SystemError) -> Result?
+  ) throws(SystemError) -> Result {
+    for _ in 0..<repetitions {
+      do throws(SystemError) {
+        if let result = try body() { return result }
+      } catch {
+        guard error.errno == ENOENT, let slash = path.lastIndex(of: "/") else { throw error.on(path) }
+        try makeDirectories(String(path[..<slash]))
+      }
+    }
+    throw SystemError("open", path, errno: ENOENT)
   }
 
   /// Names in a directory that do not begin with a dot and are complete.
@@ -74,4 +109,7 @@ enum StateFile {
   }
 
   static func remove(_ path: String) { _ = unsafe unlink(path) }
+
+  /// Removes a directory if it is empty.
+  static func removeDirectory(_ path: String) { _ = unsafe rmdir(path) }
 }

@@ -22,6 +22,8 @@ public enum Sysctl {
 /// last role that needs the setting ends; the roles of one network namespace may come and go in any order, and may have been
 /// killed. Files live under a directory named by boot and namespace cookie, so they never meet another namespace.
 public struct SysctlOverrides: Sendable {
+  /// The network namespace's.
+  private let parent: String
   private let directory: String
   private let holder: String
 
@@ -32,7 +34,8 @@ public struct SysctlOverrides: Sendable {
   ///   - stateDirectory: where the found values are kept; must not survive a reboot usefully (`/run`).
   public init(holder: String, stateDirectory: String = "/run/handoff") throws(SystemError) {
     self.holder = holder
-    directory = "\(stateDirectory)/\(try NamespaceIdentity.current())/sysctl"
+    parent = "\(stateDirectory)/\(try NamespaceIdentity.current())"
+    directory = "\(parent)/sysctl"
     try StateFile.makeDirectories(directory)
     release()
   }
@@ -55,11 +58,15 @@ public struct SysctlOverrides: Sendable {
     }
   }
 
-  /// Gives up every setting of this role; those that nobody else holds get their first value back.
+  /// Gives up every setting of this role; those that nobody else holds get their first value back. With the last record the
+  /// directories go.
   public func release() {
-    // Without the lock file there is no record either.
     try? StateFile.whileLocked("\(directory)/lock") { () throws(SystemError) in
       for name in StateFile.names(in: directory) where name != "lock" { release("\(directory)/\(name)", key(of: name)) }
+      guard StateFile.names(in: directory) == ["lock"] else { return }
+      StateFile.remove("\(directory)/lock")
+      StateFile.removeDirectory(directory)
+      StateFile.removeDirectory(parent)
     }
   }
 

@@ -7,6 +7,8 @@ public import Wire
 public enum HostChecks {
   /// Bytes of the packets that clients send at most: the segment size that they are told is made for Ethernet.
   static let packetSize = 1500
+  /// What every IPv6 link takes (RFC 8200 section 5).
+  static let leastIPv6Packet = 1280
 
   /// The interface on which clients' packets arrive and are forwarded.
   ///
@@ -87,10 +89,12 @@ public enum HostChecks {
       var netlink = try NetlinkSocket(.route)
       let route = try netlink.route(to: address)
       let way = try netlink.interface(route.interface)
+      let mtu = way?.mtu ?? packetSize
       return peer(
         address,
         PeerRoute(
-          interface: way?.name ?? "?", mtu: way?.mtu ?? packetSize, isOnLink: route.isOnLink, isLocal: route.isLocal),
+          interface: way?.name ?? "?", mtu: min(mtu, route.mtu ?? mtu), isOnLink: route.isOnLink, isLocal: route.isLocal
+        ),
         interface: interface, overhead: overhead)
     } catch {
       return DoctorFinding(
@@ -112,14 +116,15 @@ public enum HostChecks {
     if route.isOnLink, interface == nil || interface == route.interface {
       return DoctorFinding(.node, check, .ok("a neighbour on \(route.interface)"))
     }
-    // The segment size that clients are told leaves the room, as long as the way takes packets of 1,500 bytes.
-    if route.mtu < packetSize {
+    // Clients are told a segment size that leaves the room; but no IPv6 host takes notice of less than 1,280 bytes when it
+    // has connected before.
+    if route.mtu < leastIPv6Packet + overhead {
       return DoctorFinding(
         .node, check,
         .lost(
-          "It is reached through a tunnel over \(route.interface), whose MTU is \(route.mtu)",
-          loss: "packets longer than \(route.mtu - overhead) bytes do not get through the tunnel: uploads stall",
-          remedy: "Raise the MTU of that way to \(packetSize)"))
+          "It is reached through a tunnel over \(route.interface), where packets have \(route.mtu) bytes at most",
+          loss: "uploads of IPv6 clients that connected before this was known go through user space",
+          remedy: "Raise the MTU of that way to \(leastIPv6Packet + overhead) at least"))
     }
     return DoctorFinding(
       .node, check, .ok("through a tunnel over \(route.interface), MTU \(route.mtu), \(overhead) bytes of headers"))

@@ -9,6 +9,8 @@ import Synchronization
 public enum TrialNamespace {
   /// Its only interface.
   public static let interface = "lo"
+  /// The kernel makes it first in every namespace.
+  public static let interfaceIndex: UInt32 = 1
 
   /// Runs `body` on a thread in a new namespace whose loopback interface is up.
   ///

@@ -31,6 +31,15 @@ public struct LatencyHistogram: Sendable, BitwiseCopyable {
     count &+= other.count
   }
 
+  /// What was counted after `earlier`, an older copy of this histogram.
+  public func since(_ earlier: LatencyHistogram) -> LatencyHistogram {
+    var difference = self
+    for index in counts.indices { difference.counts[index] &-= earlier.counts[index] }
+    difference.nanoseconds &-= earlier.nanoseconds
+    difference.count &-= earlier.count
+    return difference
+  }
+
   /// The duration in nanoseconds that a share `quantile` (0 to 1) of the observations did not exceed, interpolated
   /// within its bucket; 0 without observations, 10 s when it lies beyond the last bound.
   public func estimate(quantile: Double) -> UInt64 {

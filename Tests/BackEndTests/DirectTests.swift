@@ -3,6 +3,7 @@
 import BackEnd
 import BackEndCore
 import ControlProtocol
+import FoundationEssentials
 import Glibc
 import Handoff
 import Lab
@@ -245,5 +246,35 @@ import Wire
     agent.join()
     #expect(try network.node.run(["tc", "filter", "show", "dev", "lo", "ingress"]).checked().output.isEmpty)
     _ = web
+  }
+
+  /// The kernel does not run the tracepoint's program for every end, and does not count all that it left out.
+  /// `ComparisonPlanTests` has when it is looked for.
+  @Test(arguments: [false, true]) func anEndThatTheKernelDoesNotTellIsFound(_ drains: Bool) throws {
+    let earlier = Set(try tracepointLinks())
+    let bench = try AgentBench(.direct)
+    let server = try ScriptedServer(bench.network) { connection in _ = try? connection.receiveAll() }
+    #expect(bench.cluster.isReady())
+    let client = try handedOver(bench)
+    let links = try tracepointLinks().filter { !earlier.contains($0) }
+    #expect(links.count == 1)
+    let nothing = OwnedDescriptor(owning: unsafe open("/dev/null", O_RDONLY | O_CLOEXEC))
+    // The agent's descriptor is another file from now on, and its program hears of nothing.
+    for link in links { #expect(dup2(nothing.raw, link) == link) }
+    if drains { bench.agent.stop(draining: 60) }
+    try client.shutdownWriting()
+    #expect(try client.receiveAll().isEmpty)
+    #expect(ended(bench, "unobserved"))
+    #expect(bench.metric("handoff_backend_direct_events_lost_total") == 0)
+    if drains { bench.agent.join() }
+    _ = server
+  }
+
+  /// Descriptors of this process by which programs hear of a tracepoint.
+  private func tracepointLinks() throws -> [Int32] {
+    try FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd").compactMap(Int32.init).filter { descriptor in
+      let file = try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/fd/\(descriptor)")
+      return file == "anon_inode:bpf_link" || file == "anon_inode:bpf-raw-tracepoint"
+    }
   }
 }

@@ -33,7 +33,7 @@ import Wire
     let bench = try AgentBench()
     let web = try WebServer(bench.network)
     #expect(bench.cluster.isReady())
-    let before = try (threadTime("be-relay"), threadTime("be-control"))
+    let before = try threadTime("be-")
     let started = MonotonicTime.now()
     for _ in 0..<load.connections {
       let client = try bench.connect()
@@ -44,12 +44,11 @@ import Wire
     }
     let seconds = Double(MonotonicTime.now() - started) / 1e9
     bench.expectBalancedBooks()
-    let after = try (threadTime("be-relay"), threadTime("be-control"))
+    let after = try threadTime("be-")
     let count = UInt64(load.connections)
     print(
-      "FIGURE \(load.path): relay \((after.0 - before.0) / count / 1000) us, control "
-        + "\((after.1 - before.1) / count / 1000) us of CPU per connection; \(Int(Double(count) / seconds))/s one at a time"
-    )
+      "FIGURE \(load.path): \((after - before) / count / 1000) us of CPU per connection; "
+        + "\(Int(Double(count) / seconds))/s one at a time")
     try printInstallTime(bench)
     _ = web
   }
@@ -81,7 +80,7 @@ import Wire
     let client = try bench.connect()
     try client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n")
     #expect(eventually { bench.cluster.read { $0.accepted.count == 1 } })
-    let before = try threadTime("be-relay")
+    let before = try threadTime("be-")
     let started = MonotonicTime.now()
     let uploader = Worker {
       let block = pattern(1 << 20)
@@ -92,7 +91,7 @@ import Wire
     try uploader.join()
     bench.expectBalancedBooks()
     let seconds = Double(MonotonicTime.now() - started) / 1e9
-    let cpu = Double(try threadTime("be-relay") - before) / 1e9
+    let cpu = Double(try threadTime("be-") - before) / 1e9
     print(
       "FIGURE 1 GiB each way at once: \(seconds) s, relay CPU \(cpu) s, resident \(ProcessUsage.current().residentBytes >> 20) MiB"
     )

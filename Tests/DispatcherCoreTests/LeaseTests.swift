@@ -37,7 +37,7 @@ struct LeaseTests {
     return decision
   }
 
-  /// Asks twice; the first lease with credits.
+  /// Asks at most twice; the first lease with credits.
   static func lease(
     _ cluster: inout ModelCluster, _ target: UInt64, from peer: PeerID = peer
   ) -> (BackEndID, Lease)? {
@@ -74,9 +74,7 @@ struct LeaseTests {
     var off = LeaseTests.cluster(credits: 0)
     #expect(LeaseTests.lease(&off, 1) == nil)
     var cluster = LeaseTests.cluster()
-    for target in UInt64(1)...20 {
-      #expect(LeaseTests.ask(&cluster, target)?.lease == nil, "the first request for its target")
-    }
+    #expect(LeaseTests.ask(&cluster, 1)?.lease != nil)
     let sticky = Route(affinity: Affinity(key: 1, lifetime: 10))
     #expect(LeaseTests.ask(&cluster, 1, route: sticky)?.lease == nil)
     #expect(LeaseTests.ask(&cluster, 1, excluded: BackEndID(1))?.lease == nil)
@@ -87,7 +85,6 @@ struct LeaseTests {
   @Test("twice as many credits when all are used up, as many as were used when some come back")
   func size() throws {
     var cluster = LeaseTests.cluster(nodes: 1, credits: 8)
-    _ = LeaseTests.ask(&cluster, 1)
     func next(_ used: Double) throws -> UInt16 {
       let lease = try #require(LeaseTests.ask(&cluster, 1)?.lease)
       let count = UInt16(Double(lease.credits) * used)
@@ -138,6 +135,29 @@ struct LeaseTests {
     #expect(LeaseTests.lease(&busy, 1) == nil, "at twice T_high")
     var slow = LeaseTests.cluster(nodes: 1, admission: .fixed(1))
     #expect(LeaseTests.lease(&slow, 1) == nil, "at the admission limit")
+  }
+
+  @Test(
+    "a node whose policy moves targets away gives no credits, neither by decision nor to renew",
+    arguments: [PolicyName.lard, .replicatedLARD, .anchoredLARD])
+  func overloaded(_ name: PolicyName) throws {
+    var cluster = LeaseTests.cluster(Policy(name))
+    let lease = try #require(LeaseTests.lease(&cluster, 1))
+    let (owner, other) = (Int(lease.0.rawValue), 1 - Int(lease.0.rawValue))
+    func renewals() -> Int {
+      cluster.send(
+        .leaseAccount(LeaseTests.peer, LeaseTests.account(1, lease, used: 0, returned: .max)))
+      return cluster.send(.leasesUsed(LeaseTests.peer, BackEndSet.index(owner))).count {
+        if case .renew = $0 { true } else { false }
+      }
+    }
+    cluster.setLoad(owner, 66)
+    cluster.setLoad(other, 25)
+    #expect(renewals() == 1, "nobody is idle, so targets stay")
+    cluster.setLoad(other, 24)
+    #expect(renewals() == 0)
+    let decision = try #require(LeaseTests.ask(&cluster, 1))
+    #expect(decision.outcome == .assigned(BackEndID(UInt16(other))), "and the target is moved")
   }
 
   @Test("used credits are connections, in whatever order node and distributor tell of them", arguments: [true, false])

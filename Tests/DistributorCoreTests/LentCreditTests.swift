@@ -49,6 +49,43 @@ import Testing
     #expect(table.lent == 1 && table.used == 3)
   }
 
+  @Test func usesOfATargetThatAnotherWorkerAskedForAreToldTogether() {
+    var table = table()
+    _ = table.lend(backEnd: 2, now: 0)
+    for _ in 0..<3 { table.usedInKernel(target: 50, backEnd: 2, term: 9, now: 1) }
+    table.takeBack(1, backEnd: 2)
+    #expect(table.take(target: 50, pool: .every, now: 1) == nil, "it was not told where that target goes")
+    #expect(table.take(target: 7, pool: .every, now: 1) == 2)
+    #expect(told(&table) == [account(used: 3, target: 50), account(used: 1)])
+  }
+
+  @Test func theKernelsUsesAreToldAtOnceThenInIntervalsOrWhenThereAreMany() {
+    var table = table(300)
+    _ = table.lend(backEnd: 2, now: 0)
+    func use(_ count: Int, now: UInt64) {
+      for _ in 0..<count { table.usedInKernel(target: 7, backEnd: 2, term: 9, now: now) }
+    }
+    func due(now: UInt64) -> [UInt16] {
+      var list: [LeaseAccount] = []
+      table.collect(now: now, alongside: false, into: &list)
+      return list.map(\.used)
+    }
+    use(2, now: 5)
+    #expect(due(now: 5) == [2])
+    use(3, now: 6)
+    #expect(due(now: 6).isEmpty && table.nextDeadline == 5 + LeaseTable.tellingInterval)
+    #expect(due(now: 5 + LeaseTable.tellingInterval) == [3])
+    let now = 6 + LeaseTable.tellingInterval
+    use(LeaseTable.usesTogether - 1, now: now)
+    #expect(due(now: now).isEmpty)
+    use(1, now: now)
+    #expect(due(now: now) == [UInt16(LeaseTable.usesTogether)])
+    use(1, now: now)
+    #expect(told(&table, now: now) == [account(used: 1)], "alongside, whatever the interval")
+    table.forget()
+    #expect(table.nextDeadline == nil)
+  }
+
   @Test func aUseForATargetThatWasGivenUpIsToldByItself() {
     var table = table()
     _ = table.lend(backEnd: 2, now: 0)

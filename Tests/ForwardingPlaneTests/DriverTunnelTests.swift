@@ -33,8 +33,9 @@ struct DriverTunnelTests {
     try body(plane, interface)
   }
 
-  private func enter(_ way: Way, _ plane: borrowing ForwardingPlane, interface: UInt32) throws {
-    let number = try plane.tunnels.number(of: Tunnel(node: way.node, source: way.source, interface: interface))
+  private func enter(_ way: Way, _ plane: borrowing ForwardingPlane, interface: UInt32, mtu: Int = 65_535) throws {
+    let number = try plane.tunnels.number(
+      of: Tunnel(node: way.node, source: way.source, interface: interface, mtu: mtu), now: 1)
     try plane.flows.insert(
       way.flow,
       FlowEntry(
@@ -105,6 +106,10 @@ struct DriverTunnelTests {
       #expect(try run(plane, full, interface).outcomes == [.tunnelled])
       let long = Frame.tcp(way.flow, .ack, payload: [UInt8](repeating: 1, count: room + 1))
       expectPassed(try run(plane, long, interface), long, "too long")
+
+      try enter(way, plane, interface: interface.index, mtu: 1499)
+      expectPassed(try run(plane, full, interface), full, "too long for the way")
+      try enter(way, plane, interface: interface.index)
 
       // An unfinished checksum would stay so in the tunnel too.
       let open = ack.checksummed(way.flow, .open)

@@ -17,7 +17,7 @@ struct LayoutTests {
     #expect(MemoryLayout<handoff_handshake>.size == 128)
     #expect(MemoryLayout<handoff_ring_record>.size == 32)
     #expect(MemoryLayout<lease_target_key>.size == 16 && MemoryLayout<lease_target>.size == 16)
-    #expect(MemoryLayout<lease_node>.size == 64)
+    #expect(MemoryLayout<lease_node>.size == 72)
     #expect(MemoryLayout<lease_worker>.size == 32 + 16 * LeasePlane.maximumBackEnds)
     #expect(MemoryLayout<handoff_counters>.size == 8 * ForwardingOutcome.allCases.count)
   }
@@ -56,7 +56,7 @@ struct LayoutTests {
     for (outcome, constant) in expected { #expect(outcome.rawValue == Int(constant.rawValue)) }
     #expect(Int(TUNNEL_OUTCOMES.rawValue) == TunnelOutcome.allCases.count)
     #expect(Set(TunnelOutcome.allCases.map(\.label)).count == TunnelOutcome.allCases.count)
-    #expect(MemoryLayout<tunnel_node>.size == 36)
+    #expect(MemoryLayout<tunnel_node>.size == 40)
   }
 
   @Test func keysAreInNetworkOrder() {

@@ -26,7 +26,7 @@ struct LeasedHandoffTests {
 
     func node(_ bench: LeaseBench) throws -> LeaseNode {
       var node = bench.neighbour(overIPv4: overIPv4)
-      if byTunnel { node.reach = .tunnel(try bench.plane.tunnels.number(of: node.tunnel)) }
+      if byTunnel { node.reach = .tunnel(try bench.plane.tunnels.number(of: node.tunnel, now: 0)) }
       return node
     }
   }
@@ -46,6 +46,21 @@ struct LeasedHandoffTests {
         options: TCPOptions(windowScale: 14, timestamps: TCPTimestamps(value: 1, echo: 0))),
       Offer(testDescription: "scale 11 without timestamps", options: TCPOptions(windowScale: 11, sackPermitted: true)),
     ]
+  }
+
+  @Test func targetsAreCommonToAllWorkersAndCreditsAreNot() throws {
+    let bench = try LeaseBench()
+    let other = bench.plane.leases.lender(worker: 1, origin: 77)
+    bench.lender.setNode(LeaseBench.backEnd, bench.neighbour())
+    other.setNode(LeaseBench.backEnd, bench.neighbour())
+    other.setTarget(LeaseBench.hash(LeaseBench.page), backEnd: LeaseBench.backEnd, until: LeaseBench.later)
+    other.lend(5, of: LeaseBench.backEnd, term: 9, until: LeaseBench.later)
+    let client = try LeasedClient(bench, Way.all[0].flow, TCPOptions())
+    #expect(try bench.run(client.request(LeasedClient.get())).outcomes != [.handedOff])
+    bench.lender.lend(1, of: LeaseBench.backEnd, term: 9, until: LeaseBench.later)
+    let next = try LeasedClient(bench, Way.all[1].flow, TCPOptions())
+    #expect(try bench.run(next.request(LeasedClient.get())).outcomes == [.handedOff])
+    #expect(bench.reclaim() == 0 && other.reclaim(LeaseBench.backEnd) == 5)
   }
 
   /// Byte for byte the datagram that a worker sends for the same connection, around the client's own packet.
@@ -186,6 +201,11 @@ struct LeasedHandoffTests {
       },
       Case(testDescription: "another epoch") { bench, client in
         bench.lender.forgetTargets()
+        return client.request(LeasedClient.get())
+      },
+      Case(testDescription: "another epoch, which another worker began") { bench, client in
+        var other = bench.plane.leases.lender(worker: 1, origin: 77)
+        other.forgetTargets()
         return client.request(LeasedClient.get())
       },
       Case(testDescription: "a back-end without a way") { bench, client in

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Handoff
+import Lab
 import LinuxKernel
 import Testing
 import Wire
@@ -75,5 +76,32 @@ struct ServeHandoffConnectionTests {
     var peers: [UInt16] = []
     while let accepted = try listener.socket.accept() { peers.append(accepted.peer.port) }
     #expect(peers == [way.flow.client.port + 1])
+  }
+
+  /// A full accept queue leaves what the agent looks at when the distributor asks; what nobody asks for goes with time.
+  @Test(arguments: HandoffFrame.all) func whatNobodyAsksForIsRemoved(_ way: HandoffFrame) throws {
+    let bench = try ServeHandoffBench()
+    let endpoint = Endpoint(IPAddress(way.isIPv4 ? "127.0.0.1" : "::1")!, Bench.serverPort)
+    let server = try bench.interface.namespace.perform { try Bench.Listener(endpoint, backlog: 0) }
+    try bench.send(way.frame(way.payload(id: HandoffID(slot: 9, generation: 1)) { $0.flow.client.port += 1 }))
+    #expect(bench.wait { $0.established == 1 })
+    try bench.send(way.good)
+    #expect(bench.wait { $0[.handoffAssigned] == 2 })
+    let pending = bench.plane.pending
+    var own = TCPSnapshot.sample(way.flow)
+    own.flow.client.port += 2
+    try pending.insert(own, sequence: SequenceNumber(5000), token: 1, loop: 0, .new)
+    var left = pending.sweep([])
+    #expect(left.count == 1 && pending.result(of: way.flow) == .assigned)
+    // Another one in the same place is not older than its own.
+    try bench.send(way.frame(way.payload(id: HandoffID(slot: 10, generation: 1))))
+    #expect(bench.wait { $0[.handoffAssigned] == 3 })
+    left = pending.sweep(left)
+    #expect(left.count == 1 && pending.result(of: way.flow) == .assigned)
+    left = pending.sweep(left)
+    #expect(left.isEmpty && pending.result(of: way.flow) == nil)
+    #expect(pending.result(of: own.flow) == .waiting, "the agent's own are its own business")
+    #expect(bench.plane.counters().established == 1)
+    _ = try server.socket.accept()
   }
 }

@@ -39,7 +39,7 @@ struct TunnelEntryTests {
     let plane = try interface.attach()
     try plane.setServices([Addresses.service4, Addresses.service6])
     let number = try plane.tunnels.number(
-      of: Tunnel(node: way.node, source: way.source, interface: interface.index))
+      of: Tunnel(node: way.node, source: way.source, interface: interface.index), now: 0)
     try plane.flows.insert(
       way.flow,
       FlowEntry(
@@ -120,15 +120,17 @@ struct TunnelEntryTests {
     let interface = try TestInterface()
     let plane = try interface.attach()
     let tunnels = (0..<5).map { Tunnel(node: IPAddress(ipv4: 0xc633_6401 + $0), source: Self.own4, interface: 1) }
-    for (number, tunnel) in tunnels.enumerated() { #expect(try plane.tunnels.number(of: tunnel) == UInt16(number)) }
+    for (number, tunnel) in tunnels.enumerated() {
+      #expect(try plane.tunnels.number(of: tunnel, now: 0) == UInt16(number))
+    }
     var moved = tunnels[3]
     moved.interface = 2
-    #expect(try plane.tunnels.number(of: moved) == 3)
+    #expect(try plane.tunnels.number(of: moved, now: 0) == 3)
     #expect(plane.tunnels[3] == moved)
     #expect(plane.tunnels[5] == nil)
     // The next process, after a kill: the program is replaced, its tables are not.
     let successor = try interface.attach()
-    #expect(try successor.tunnels.number(of: tunnels[4]) == 4)
+    #expect(try successor.tunnels.number(of: tunnels[4], now: 0) == 4)
   }
 
   // MARK: Routers' errors
@@ -155,7 +157,8 @@ struct TunnelEntryTests {
     #expect(local.outcomes == [.errorForwarded])
 
     let way = Way(testDescription: "", flow: flow, node: Self.node4, source: Self.own4)
-    let number = try plane.tunnels.number(of: Tunnel(node: way.node, source: way.source, interface: interface.index))
+    let number = try plane.tunnels.number(
+      of: Tunnel(node: way.node, source: way.source, interface: interface.index), now: 0)
     try plane.flows.insert(
       flow,
       FlowEntry(

@@ -136,7 +136,7 @@ struct TunnelExitTests {
     let number = try plane.tunnels.number(
       of: Tunnel(
         node: overIPv4 ? Self.node4 : Self.node6, source: overIPv4 ? Self.distributor4 : Self.distributor6,
-        interface: interface.index))
+        interface: interface.index), now: 0)
     try plane.flows.insert(
       way.flow, FlowEntry(action: .tunnel(number), clientISN: FlowEntry.isn, handoff: .init(7), backEnd: 3, now: 1))
     let exit = try attach(interface)

@@ -105,9 +105,11 @@ extension IntegrationTests {
         for check in [
           "forwarding program", "packet rings", "NFQUEUE", "netfilter rules", "TCP_REPAIR", "IP_TRANSPARENT",
           "SOCK_DESTROY", "membarrier", "tunnels' end", "serving directly", "net.ipv4.tcp_syncookies",
+          "handoffs by packet", "handoffs by the kernel",
         ] {
           #expect(checks.contains(check), "\(check) is not among \(checks)")
         }
+        #expect(report.findings.filter { $0.check == "handoffs by packet" }.count == 2, "both roles'")
         let ways = report.findings.filter { $0.check.hasPrefix("peer") }.map(\.found)
         #expect(ways.first == "a neighbour on eth0")
         #expect(ways.last?.hasPrefix("through a tunnel over eth0") == true)
@@ -146,7 +148,7 @@ extension IntegrationTests {
 
     @Test func whatIsWrongAroundTheNode() throws {
       try onMachine { machine in
-        try machine.run(["ip", "link", "set", "eth0", "mtu", "1400"]).checked()
+        try machine.run(["ip", "link", "set", "eth0", "mtu", "1300"]).checked()
         #expect(
           try examine(machine, Self.everything + ["--peer", "10.8.0.1", "--peer", "10.7.0.1"]).problems
             == ["lost MTU of eth0", "lost peer 10.8.0.1", "missing peer 10.7.0.1"])

@@ -199,6 +199,36 @@ extension IntegrationTests {
       }
     }
 
+    /// A node with all roles hands connections off to itself, whatever family nodes talk in.
+    @Test(arguments: [false, true]) func toTheNodeItself(isIPv6Inside: Bool) throws {
+      var plan = ClusterPlan(placement: .together, servers: [.nginx])
+      plan.policy = "wrr"
+      plan.serve = "direct"
+      plan.isIPv6Inside = isIPv6Inside
+      try FailureCluster.with(plan) { cluster in
+        try cluster.getAllPages()
+        func counts() throws -> (sent: Double, taken: Double, unconfirmed: Double) {
+          let (sent, taken) = ("handoff_distributor_packet_handoffs", "handoff_backend_packet_handoffs_total")
+          return try (
+            cluster.metric("be1", "\(sent)_total"), cluster.metric("be1", taken),
+            cluster.metric("be1", "\(sent)_unconfirmed_total")
+          )
+        }
+        for endpoint in [cluster.endpoints[0], cluster.endpoints6[0]] {
+          let before = try counts()
+          let path = cluster.site.pages[0].path
+          let get = "curl -sS -m 20 http://\(endpoint)\(path) | cmp - \(cluster.documentRoot)\(path)"
+          for _ in 0..<20 { try cluster.client.run(["sh", "-c", get]).checked() }
+          let after = try Eventually.within(10) {
+            try counts()
+          } until: {
+            $0.taken >= before.taken + 20
+          }
+          #expect(after.sent >= before.sent + 20 && after.unconfirmed == before.unconfirmed, "\(endpoint)")
+        }
+      }
+    }
+
     /// One side that does not want packets is enough, and only for itself.
     @Test(arguments: ["fe1", "be1"]) func messagesAlone(_ side: String) throws {
       var plan = plan()

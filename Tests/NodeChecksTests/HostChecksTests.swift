@@ -42,7 +42,8 @@ import Wire
   @Test(arguments: [
     ("a neighbour", "eth0", 1500, true, false, "ok"), ("this node", "lo", 65_536, true, true, "ok"),
     ("behind a router", "eth0", 1500, false, false, "ok"), ("on another interface", "eth1", 1500, true, false, "ok"),
-    ("behind a narrow way", "eth0", 1400, false, false, "lost"),
+    ("behind a narrow way", "eth0", 1308, false, false, "ok"),
+    ("behind a way too narrow for IPv6", "eth0", 1307, false, false, "lost"),
     ("a neighbour on a narrow link", "eth0", 1400, true, false, "ok"),
   ])
   func peer(_ example: (name: String, interface: String, mtu: Int, isOnLink: Bool, isLocal: Bool, word: String)) {

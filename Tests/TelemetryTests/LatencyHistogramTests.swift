@@ -91,6 +91,18 @@ import Testing
     #expect(left.samples() == both.samples())
     #expect(left.nanoseconds == both.nanoseconds)
   }
+
+  @Test func whatCameAfterACopyIsTold() {
+    var histogram = LatencyHistogram()
+    for _ in 0..<100 { histogram.observe(nanoseconds: 1_000_000) }
+    let before = histogram
+    for _ in 0..<10 { histogram.observe(nanoseconds: 4500) }
+    let after = histogram.since(before)
+    #expect(after.count == 10)
+    #expect(after.nanoseconds == 45_000)
+    #expect((4000...5000).contains(after.estimate(quantile: 1)))
+    #expect(histogram.since(histogram).count == 0)
+  }
 }
 
 /// SplitMix64: a small seeded generator, the same on every machine.

@@ -7,7 +7,7 @@ import Foundation
 /// wire, latency at 100,000 per second, memory per target. Several short rounds: the best tells what the code can do, the
 /// spread what the machine did meanwhile. The last line is one JSON object.
 ///
-/// `--latency` measures the latency alone.
+/// `--latency` measures the latency alone; its last line is one JSON object as well.
 ///
 /// `bench-decisions --count POLICY N` decides N requests and nothing else, for counting instructions.
 @main
@@ -34,11 +34,14 @@ struct Main {
 
     print("\(nodes) nodes, \(targets) targets with Zipf 0.9, \(Machine.processors) processors")
     if arguments.contains("--latency") {
+      let echo = try WireBench(echoingFor: nodes, stream: stream)
+      _ = try echo.throughput(batch: 4096, total: 1_000_000)
       let wire = try WireBench(nodes: nodes, stream: stream, targets: targets)
       _ = try wire.throughput(batch: 4096, total: 1_000_000)
       let isFirst = Machine.setRealTime(true)
-      _ = try latencies(
-        wire, rounds: rounds, isFirst ? "real-time scheduling" : "ordinary scheduling", reportEvery: 10_000_000)
+      let compared = try LatencyComparison(
+        wire, echo, rounds: rounds, isFirst ? "real-time scheduling" : "ordinary scheduling", reportEvery: 10_000_000)
+      print(json(compared.fields + [("load_average", String(format: "%.2f", Machine.loadAverage))]))
       return
     }
     for name in PolicyName.allCases where name != .lard {
@@ -59,6 +62,8 @@ struct Main {
     let codec = PolicyBench.codecNanoseconds(batch: 4096, rounds: 500)
     print("codec alone: \(format(codec)) ns for reading a request and writing a decision")
 
+    let echo = try WireBench(echoingFor: nodes, stream: stream)
+    _ = try echo.throughput(batch: 4096, total: 1_000_000)
     let wire = try WireBench(nodes: nodes, stream: stream, targets: targets)
     _ = try wire.throughput(batch: 4096, total: 1_000_000)
     var perSecond: [Double] = []
@@ -76,53 +81,37 @@ struct Main {
         + "\(format(max(0, wireNanoseconds - policyNanoseconds - codec))) sockets, loop and reports")
 
     // First as any process, then before all others: the difference is what else runs on the machine.
-    let ordinary = try latencies(wire, rounds: rounds, "ordinary scheduling", reportEvery: 10_000_000)
+    let ordinary = try LatencyComparison(
+      wire, echo, rounds: rounds, "ordinary scheduling", reportEvery: 10_000_000)
     var latency = ordinary
     var oftenReported = ordinary
     var scheduling = "ordinary"
     if Machine.setRealTime(true) {
       scheduling = "fifo"
-      latency = try latencies(wire, rounds: 2 * rounds, "real-time scheduling", reportEvery: 10_000_000)
-      oftenReported = try latencies(
-        wire, rounds: rounds, "real-time scheduling, reports every ms", reportEvery: 1_000_000)
+      latency = try LatencyComparison(wire, echo, rounds: 2 * rounds, "real-time scheduling", reportEvery: 10_000_000)
+      oftenReported = try LatencyComparison(
+        wire, echo, rounds: rounds, "real-time scheduling, reports every ms", reportEvery: 1_000_000)
       _ = Machine.setRealTime(false)
     }
-    let best = latency[0]
     let bytes = PolicyBench.bytesPerTarget(10_000_000)
-    let fields: [(String, String)] = [
+    var fields: [(String, String)] = [
       ("decisions_per_second_in_process", "\(Int(lard.max() ?? 0))"),
       ("decisions_per_second_in_process_worst_round", "\(Int(lard.min() ?? 0))"),
       ("decisions_per_second_wire", "\(Int(perSecond.max() ?? 0))"),
       ("decisions_per_second_wire_worst_round", "\(Int(perSecond.min() ?? 0))"),
-      ("p99_us_at_100k", format(best.p99)), ("p99_us_at_100k_median_round", format(latency[latency.count / 2].p99)),
-      ("p99_us_at_100k_worst_round", format(latency[latency.count - 1].p99)),
-      ("p99_us_at_100k_ordinary_scheduling", format(ordinary[0].p99)),
-      ("p99_us_at_100k_reports_every_ms", format(oftenReported[0].p99)), ("latency_scheduling", "\"\(scheduling)\""),
-      ("median_us_at_100k", format(best.median)), ("bytes_per_target", String(format: "%.2f", bytes)),
+      ("p99_us_at_100k_ordinary_scheduling", format(ordinary.dispatcher[0].p99)),
+      ("p99_us_at_100k_reports_every_ms", format(oftenReported.dispatcher[0].p99)),
+      ("latency_scheduling", "\"\(scheduling)\""), ("bytes_per_target", String(format: "%.2f", bytes)),
       ("policy_ns", format(policyNanoseconds)), ("codec_ns", format(codec)),
       ("wire_ns_with_policy", format(wireNanoseconds)), ("instructions_per_decision", "\(option("--instructions", 0))"),
       ("load_average", String(format: "%.2f", Machine.loadAverage)),
     ]
-    print("{" + fields.map { "\"\($0)\": \($1)" }.joined(separator: ", ") + "}")
+    fields += latency.fields
+    print(json(fields))
   }
 
-  /// Rounds in the order of their p99.
-  static func latencies(
-    _ wire: WireBench, rounds: Int, _ title: String, reportEvery: UInt64
-  ) throws -> [LatencyRound] {
-    var latency: [LatencyRound] = []
-    for _ in 0..<rounds {
-      latency.append(try wire.latency(rate: 100_000, total: 30_000, reportEvery: reportEvery))
-      // The kernel lets real-time threads run for 95 % of a second at most.
-      usleep(250_000)
-    }
-    latency.sort { $0.p99 < $1.p99 }
-    for round in latency {
-      print(
-        "latency at 100,000/s, \(title): median \(format(round.median)) us, p99 \(format(round.p99)) us, p99.9 "
-          + "\(format(round.p999)) us; the generator itself paused for up to \(format(round.generatorPause)) us")
-    }
-    return latency
+  static func json(_ fields: [(String, String)]) -> String {
+    "{" + fields.map { "\"\($0)\": \($1)" }.joined(separator: ", ") + "}"
   }
 
   static func format(_ value: Double) -> String { String(format: "%.1f", value) }

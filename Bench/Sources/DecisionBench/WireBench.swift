@@ -10,11 +10,15 @@ import Telemetry
 import Wire
 
 /// Decisions over one loopback control connection: the dispatcher's thread on one side, one distributor and all server nodes
-/// of the cluster on the other, in this thread.
+/// of the cluster on the other, in this thread. Or, for comparison, a server that only echoes in place of the dispatcher.
 final class WireBench {
-  private let role: DispatcherRole
+  private enum Server {
+    case dispatcher(DispatcherRole)
+    case echo(EchoServer)
+  }
+  private let server: Server
   let distributor: ControlConnection
-  private(set) var backEnds: [ControlConnection] = []
+  let backEnds: [ControlConnection]
   var active: [UInt32]
   var ended: [UInt32]
   private var open: [UInt8] = Array(repeating: 0, count: 1 << 17)
@@ -28,21 +32,42 @@ final class WireBench {
     // The loads of a whole batch are reported at once, so that more than S are open for a moment.
     parameters.admission = .unlimited
     parameters.slowStart = 0
-    let loopback = IPAddress(ipv4: 0x7f00_0001)
     // Threads inherit the processor of whoever starts them: the dispatcher gets the first, this thread the last.
     Machine.pin(to: 0)
-    role = try DispatcherService.start(
-      DispatcherConfiguration(listen: Endpoint(loopback, 0), name: "dispatcher", parameters: parameters),
+    let role = try DispatcherService.start(
+      DispatcherConfiguration(listen: Endpoint(Self.loopback, 0), name: "dispatcher", parameters: parameters),
       metrics: MetricsRegistry(), logger: Logger(label: "bench", factory: { _ in SwiftLogNoOpLogHandler() }))
     Machine.pin(to: Machine.processors - 1)
-    let now = MonotonicTime.now()
-    distributor = try ControlConnection.dial(role.endpoint, now: now)
-    distributor.send(.hello(Hello(role: .distributor, instance: 1, name: "distributor")))
+    server = .dispatcher(role)
+    self.stream = stream
+    (distributor, backEnds) = try Self.connect(to: role.endpoint, nodes: nodes)
     active = Array(repeating: 0, count: nodes)
     ended = active
+    while role.snapshot.backEnds.count < nodes { try turn { _ in } }
+  }
+
+  /// The same connections and frames, and nothing decided.
+  init(echoingFor nodes: Int, stream: [UInt64]) throws {
+    Machine.pin(to: 0)
+    let echo = try EchoServer(nodes: nodes, busyWait: DispatcherConfiguration(name: "").busyWait)
+    Machine.pin(to: Machine.processors - 1)
+    server = .echo(echo)
     self.stream = stream
-    for node in 0..<nodes {
-      let connection = try ControlConnection.dial(role.endpoint, now: now)
+    (distributor, backEnds) = try Self.connect(to: echo.endpoint, nodes: nodes)
+    active = Array(repeating: 0, count: nodes)
+    ended = active
+  }
+
+  private static let loopback = IPAddress(ipv4: 0x7f00_0001)
+
+  private static func connect(
+    to endpoint: Endpoint, nodes: Int
+  ) throws -> (distributor: ControlConnection, backEnds: [ControlConnection]) {
+    let now = MonotonicTime.now()
+    let distributor = try ControlConnection.dial(endpoint, now: now)
+    distributor.send(.hello(Hello(role: .distributor, instance: 1, name: "distributor")))
+    let backEnds = try (0..<nodes).map { node in
+      let connection = try ControlConnection.dial(endpoint, now: now)
       connection.send(.hello(Hello(role: .backEnd, instance: 1, name: "node-\(node)")))
       connection.send(
         .registerBackEnd(
@@ -50,14 +75,31 @@ final class WireBench {
             address: loopback, mac: MACAddress(bits: UInt64(node)), handoffPort: 7001, serverPort: 8080, weight: 100,
             maximumConnections: 1_000_000)))
       connection.send(.loadReport(LoadReport(ended: 0, active: 0, state: .up)))
-      backEnds.append(connection)
+      return connection
     }
-    while role.snapshot.backEnds.count < nodes { try turn { _ in } }
+    return (distributor, backEnds)
   }
 
   deinit {
-    role.stop(draining: 0)
-    role.join()
+    switch server {
+    case .dispatcher(let role):
+      role.stop(draining: 0)
+      role.join()
+    case .echo(let echo): echo.end()
+    }
+  }
+
+  /// How long the dispatcher has held batches of questions so far; empty for an echo.
+  var held: LatencyHistogram {
+    if case .dispatcher(let role) = server { role.snapshot.held } else { LatencyHistogram() }
+  }
+
+  /// A dispatcher gives silent peers up: to be called every second while something else is measured.
+  func showLife() {
+    for connection in [distributor] + backEnds {
+      connection.send(.ping)
+      try? connection.flush()
+    }
   }
 
   /// Writes and reads once on every connection.

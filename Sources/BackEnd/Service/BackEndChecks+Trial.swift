@@ -41,7 +41,7 @@ extension BackEndChecks {
       ) { () throws(SystemError) in try KernelBarrier.wait() },
     ]
     if configuration.acceptsTunnels { findings.append(tunnelExit()) }
-    if configuration.serve != .repair { findings.append(trial.serveDirectly()) }
+    if configuration.serve != .repair { findings += trial.serveDirectly() }
     return findings
   }
 
@@ -152,40 +152,90 @@ private struct Trial: ~Copyable {
   }
 
   /// Loads and attaches the serving program and gives our listener a connection, as a handoff does.
-  func serveDirectly() -> DoctorFinding {
+  func serveDirectly() -> [DoctorFinding] {
     let check = "serving directly"
     do throws(ServePlaneError) {
       let plane = try DirectSetup.attach(configuration, interface: TrialNamespace.interface, loops: 1)
       defer { plane.detach() }
       try plane.setServices([service])
       try handOver(plane)
-      return DoctorFinding(.backEnd, check, .ok("a listener here accepted a connection that was handed to it"))
+      let found = DoctorFinding(.backEnd, check, .ok("a listener here accepted a connection that was handed to it"))
+      return configuration.acceptsPackets ? [found, takePacket(plane)] : [found]
     } catch {
-      return DoctorFinding(
-        .backEnd, check, found: "", problem: error.problem, isNeeded: configuration.serve == .direct,
-        loss: BackEndChecks.relayed, remedy: error.remedy)
+      return [
+        DoctorFinding(
+          .backEnd, check, found: "", problem: error.problem, isNeeded: configuration.serve == .direct,
+          loss: BackEndChecks.relayed, remedy: error.remedy)
+      ]
     }
   }
 
-  private func handOver(_ plane: ServePlane) throws(ServePlaneError) {
-    let request = Array("GET / HTTP/1.1\r\n\r\n".utf8)
-    let snapshot = TCPSnapshot(
+  /// As it comes from a distributor: the kernel takes it without us.
+  private func takePacket(_ plane: ServePlane) -> DoctorFinding {
+    let check = "handoffs by packet"
+    do throws(ServePlaneError) {
+      try handOverByPacket(plane)
+      return DoctorFinding(
+        .backEnd, check, .ok("a listener here accepted a connection that came in one datagram"))
+    } catch {
+      return DoctorFinding(
+        .backEnd, check,
+        .lost(
+          error.problem, loss: "each connection comes as a message, for which agent and distributor are woken",
+          remedy: error.remedy))
+    }
+  }
+
+  private static let request = Array("GET / HTTP/1.1\r\n\r\n".utf8)
+
+  private func snapshot(_ client: Endpoint) -> TCPSnapshot {
+    TCPSnapshot(
       flow: FlowTuple(client: client, service: service), sendNext: SequenceNumber(1000),
-      receiveNext: SequenceNumber(2000), clientInitialSequence: SequenceNumber(1999).advanced(by: -request.count),
-      sendWindow: 65_535, receiveWindow: 60_000, maximumSegmentSize: 1460,
-      windowScale: TCPSnapshot.WindowScale(send: 7, receive: 7), sackPermitted: true,
-      timestamps: TCPSnapshot.Timestamps(nextValue: 4000, recent: 3000))
+      receiveNext: SequenceNumber(2000),
+      clientInitialSequence: SequenceNumber(1999).advanced(by: -Trial.request.count), sendWindow: 65_535,
+      receiveWindow: 60_000, maximumSegmentSize: 1460, windowScale: TCPSnapshot.WindowScale(send: 7, receive: 7),
+      sackPermitted: true, timestamps: TCPSnapshot.Timestamps(nextValue: 4000, recent: 3000))
+  }
+
+  private func handOver(_ plane: ServePlane) throws(ServePlaneError) {
+    try expect(snapshot(client), origin: 0, at: plane) { installer, snapshot throws(SystemError) in
+      try installer.inject(snapshot, Trial.request, token: 1, .new)
+    }
+  }
+
+  private func handOverByPacket(_ plane: ServePlane) throws(ServePlaneError) {
+    let (port, key) = (plane.configuration.packetPort, plane.configuration.packetKey)
+    let sender = Endpoint(IPAddress(ipv4: 0x7f00_000a), 0)
+    try expect(snapshot(Endpoint(client.address, client.port + 1)), origin: 1, at: plane) {
+      installer, snapshot throws(SystemError) in
+      installer.ring.promiseToLive(until: MonotonicTime.now() + 2_000_000_000)
+      let handoff = HandoffPacket(origin: 1, id: HandoffID(1), loop: 0, snapshot: snapshot)
+      var payload = [UInt8](repeating: 0, count: HandoffPacket.limit)
+      var span = payload.mutableSpan
+      let count = handoff.emit(request: Trial.request.span, key: key, into: &span)
+      let socket = try DatagramSocket(from: sender.address)
+      _ = try socket.send(payload.span.extracting(0..<count), to: Endpoint(service.address, port))
+    }
+  }
+
+  /// Waits until the listener has the connection that `send` makes, and the kernel has told of it.
+  private func expect(
+    _ snapshot: TCPSnapshot, origin: UInt64, at plane: ServePlane,
+    _ send: (DirectInstaller, TCPSnapshot) throws(SystemError) -> Void
+  ) throws(ServePlaneError) {
     do throws(SystemError) {
       let installer = try DirectInstaller(plane, DirectFamilies(), loop: 0)
-      try installer.inject(snapshot, request, token: 1, .new)
+      try send(installer, snapshot)
       let deadline = MonotonicTime.now() + 1_000_000_000
       var epoll = try Epoll(capacity: 1)
       try epoll.add(listener.raw, .read, token: 0)
       while MonotonicTime.now() < deadline {
         if let accepted = try listener.accept() {
-          guard accepted.peer == client, try accepted.socket.localEndpoint() == service else { continue }
-          guard let event = installer.ring.next(), event.token == 1 else { break }
-          return
+          guard accepted.peer == snapshot.flow.client, try accepted.socket.localEndpoint() == service else { continue }
+          while let event = installer.ring.next() {
+            if event.token == 1, event.origin == origin, case .established = event.kind { return }
+          }
+          break
         }
         _ = epoll.wait(until: deadline)
       }

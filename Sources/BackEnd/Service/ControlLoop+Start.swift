@@ -7,6 +7,13 @@ import Logging
 import Telemetry
 import Wire
 
+/// Who runs the event loops.
+enum EventLoops: ~Copyable {
+  /// The control thread: a node that serves directly has little to do for a connection, and two threads would wake each other.
+  case own(HandoffLoop)
+  case threads([WorkerThread])
+}
+
 extension ControlLoop {
   /// The whole life of the control thread: opens what the agent needs, says so at the gate, runs, cleans up.
   static func live(_ configuration: BackEndConfiguration, _ shared: AgentShared, _ gate: StartGate, _ logger: Logger) {
@@ -25,19 +32,39 @@ extension ControlLoop {
       let (instance, record) = instanceNumber(configuration, plane, logger)
       defer { record?.remove() }
       let hello = Hello(role: .backEnd, instance: instance, name: configuration.nodeName)
-      let loops = try startLoops(configuration, shared, hello, logger)
+      var threads: [WorkerThread] = []
       do throws(StartupFailure) {
+        let loops: EventLoops
+        if shared.mailboxes.count == 1, plane != nil {
+          loops = .own(try makeLoop(0, configuration, shared, hello, wakesControl: false, logger))
+        } else {
+          threads = try startLoops(configuration, shared, hello, logger)
+          loops = .threads(threads)
+        }
         var control = try open(
           configuration, shared, hello: hello, loops: loops, listener: listener, lock: lock, network: network, logger)
         try control.setUp()
         gate.succeed()
         control.run()
       } catch {
-        endLoops(loops, shared)
+        endLoops(threads, shared)
         throw error
       }
     } catch {
       gate.fail(error)
+    }
+  }
+
+  private static func makeLoop(
+    _ index: Int, _ configuration: BackEndConfiguration, _ shared: AgentShared, _ hello: Hello, wakesControl: Bool,
+    _ logger: Logger
+  ) throws(StartupFailure) -> HandoffLoop {
+    do throws(SystemError) {
+      return try HandoffLoop(
+        configuration, budget: shared.budget, hello: hello, mailbox: shared.mailboxes[index], control: shared.signal,
+        wakesControl: wakesControl, plane: shared.plane.read(), families: shared.families, index: index, logger: logger)
+    } catch {
+      throw .resources(error)
     }
   }
 
@@ -60,7 +87,7 @@ extension ControlLoop {
   }
 
   private static func open(
-    _ configuration: BackEndConfiguration, _ shared: AgentShared, hello: Hello, loops: [WorkerThread],
+    _ configuration: BackEndConfiguration, _ shared: AgentShared, hello: Hello, loops: consuming EventLoops,
     listener: consuming StreamSocket, lock: consuming AbstractLock, network: consuming NodeNetwork, _ logger: Logger
   ) throws(StartupFailure) -> ControlLoop {
     do throws(SystemError) {
@@ -82,16 +109,13 @@ extension ControlLoop {
         do { gate = try StartGate() } catch { throw .resources(error) }
         loops.append(
           WorkerThread(name: "be-relay-\(index)") {
-            do throws(SystemError) {
-              var loop = try HandoffLoop(
-                configuration, budget: shared.budget, hello: hello,
-                mailbox: shared.mailboxes[index], control: shared.signal, plane: shared.plane.read(),
-                families: shared.families, index: index, logger: logger)
+            do throws(StartupFailure) {
+              var loop = try makeLoop(index, configuration, shared, hello, wakesControl: true, logger)
               gate.succeed()
               loop.run()
               shared.hasEnded.publish(true)
             } catch {
-              gate.fail(.resources(error))
+              gate.fail(error)
             }
           })
         try gate.wait()

@@ -12,13 +12,15 @@ import Wire
 /// The agent's control thread: dispatcher, service addresses, web-server check, listener for distributors, end.
 struct ControlLoop: ~Copyable {
   private enum Token: UInt64 {
-    case signal, dispatcher, listener, addresses, serverIPv4, serverIPv6
+    case signal, dispatcher, listener, addresses, serverIPv4, serverIPv6, own
   }
 
   let configuration: BackEndConfiguration
   let logger: Logger
   let shared: AgentShared
   private let loops: [WorkerThread]
+  /// The only event loop, when it needs no thread of its own.
+  private var own: HandoffLoop?
   private let dialer: Dialer
   private let listener: StreamSocket
   // Held until the end, so that no second agent starts while this one still cleans up.
@@ -57,7 +59,7 @@ struct ControlLoop: ~Copyable {
 
   /// Takes what was opened.
   init(
-    _ configuration: BackEndConfiguration, shared: AgentShared, hello: Hello, loops: [WorkerThread],
+    _ configuration: BackEndConfiguration, shared: AgentShared, hello: Hello, loops: consuming EventLoops,
     listener: consuming StreamSocket, lock: consuming AbstractLock, network: consuming NodeNetwork, logger: Logger
   ) throws(SystemError) {
     let epoll = try Epoll(capacity: 32)
@@ -65,11 +67,19 @@ struct ControlLoop: ~Copyable {
     try epoll.add(shared.signal.descriptor, .read, token: Token.signal.rawValue)
     try epoll.add(listener.raw, .read, token: Token.listener.rawValue)
     try epoll.add(network.notificationDescriptor, .read, token: Token.addresses.rawValue)
+    switch consume loops {
+    case .threads(let threads):
+      self.loops = threads
+      own = nil
+    case .own(let loop):
+      try epoll.add(loop.epoll.raw, .read, token: Token.own.rawValue)
+      self.loops = []
+      own = consume loop
+    }
     self.configuration = configuration
     self.shared = shared
     plane = shared.plane.read()
     self.diagnostics = diagnostics
-    self.loops = loops
     self.logger = logger
     self.epoll = epoll
     self.listener = listener
@@ -77,8 +87,8 @@ struct ControlLoop: ~Copyable {
     self.network = network
     tunnels = TunnelReception(logger: logger)
     dialer = Dialer(
-      to: configuration.dispatcher, as: hello, expecting: .dispatcher, token: Token.dispatcher.rawValue,
-      now: MonotonicTime.now())
+      to: configuration.dispatcher, from: configuration.internalAddress, as: hello, expecting: .dispatcher,
+      token: Token.dispatcher.rawValue, now: MonotonicTime.now())
     checkIPv4 = ServerCheck(configuration.server(isIPv4: true), token: Token.serverIPv4.rawValue)
     checkIPv6 = ServerCheck(configuration.server(isIPv4: false), token: Token.serverIPv6.rawValue)
   }
@@ -98,9 +108,17 @@ struct ControlLoop: ~Copyable {
   mutating func run() {
     var deadline: UInt64 = 0
     while true {
-      let count = epoll.wait(until: deadline)
+      let count = epoll.wait(until: own == nil ? deadline : min(deadline, own!.nextTurn()))
       let now = MonotonicTime.now()
-      for index in 0..<count { dispatch(epoll.ready(index), now) }
+      var isDue = now >= deadline
+      for index in 0..<count {
+        let ready = epoll.ready(index)
+        if ready.token == Token.own.rawValue { continue }
+        isDue = true
+        dispatch(ready, now)
+      }
+      if own != nil { own!.turn(waitingUntil: 0) }
+      guard isDue || shared.signal.isUrgent || (now >= nextReport && shared.signal.hasEnds) else { continue }
       deadline = turn(now)
       if hasEnded(now) { break }
     }
@@ -109,6 +127,7 @@ struct ControlLoop: ~Copyable {
 
   private mutating func dispatch(_ ready: Epoll.Ready, _ now: UInt64) {
     switch Token(rawValue: ready.token) {
+    case .own: break
     case .signal:
       if shared.signal.clear() {
         checkIPv4.hurry()
@@ -300,6 +319,7 @@ struct ControlLoop: ~Copyable {
 
   private mutating func end() {
     ControlLoop.endLoops(loops, shared)
+    if own != nil { own!.end() }
     if let connection = dialer.connection {
       if let report = account.report(loadTotals(), state: .draining, countsToo: true) {
         connection.send(.loadReport(report))

@@ -26,14 +26,17 @@ final class DirectInstaller {
   let families: DirectFamilies
   let ring: EventRing
   let loop: Int
-  /// Segments that could not be sent, events and records lost, when the loop last compared.
-  var losses: UInt64 = 0
-  /// Sweeps that still look for connections whose end was not told.
-  var suspectSweeps = 0
-  /// Sweeps of the loop since the last comparison with the kernel's connections.
-  var sweepsSinceComparison = 0
+  var comparison = ComparisonPlan()
+  /// The slot from which on connections are looked at in turn.
+  var nextLook = 0
 
   private var injector: Injector
+  /// Handoffs by packet that had become nothing at the last look at the kernel's table of them.
+  private var abandoned: Set<PendingConnections.Abandoned> = []
+  private var abandonedAt: UInt64 = 0
+
+  /// Nanoseconds between two looks: longer than any distributor waits before it asks for a handoff by message.
+  static let abandonedInterval: UInt64 = 60_000_000_000
 
   init(_ plane: ServePlane, _ families: DirectFamilies, loop: Int) throws(SystemError) {
     let ring = try plane.ring(loop)
@@ -43,6 +46,13 @@ final class DirectInstaller {
     self.loop = loop
     self.ring = ring
     self.injector = injector
+  }
+
+  /// Removes handoffs by packet that nobody will ask for any more; one loop does so for all.
+  func sweepAbandoned(_ now: UInt64) {
+    guard loop == 0, now >= abandonedAt else { return }
+    abandoned = plane.pending.sweep(abandoned)
+    abandonedAt = now + DirectInstaller.abandonedInterval
   }
 
   /// Sends the request through `lo` to the listener. When the kernel's queue is not busy the connection stands, and its

@@ -150,7 +150,7 @@ extension HandoffLoop {
   }
 
   private static let newsTogether = 64
-  private static let newsWait: UInt64 = 25_000_000
+  private static let newsWait: UInt64 = 40_000_000
 
   private mutating func tellNews(_ index: Int, _ connection: ControlConnection, _ now: UInt64) {
     let count = peers[index].ended.count + peers[index].taken.count

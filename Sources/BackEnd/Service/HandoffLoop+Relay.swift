@@ -228,7 +228,7 @@ extension HandoffLoop {
   /// Once a second: ends what is idle for too long, and counts by address when asked to.
   mutating func sweep(_ now: UInt64) {
     var counts: [IPAddress: Int] = [:]
-    if let direct { compareAfterLosses(direct, now) }
+    if let direct { compareWithKernel(direct, now) }
     for index in slots.indices {
       if case .direct = slots[index].phase {
         if countsAddresses { counts[slots[index].flow.service.address, default: 0] += 1 }

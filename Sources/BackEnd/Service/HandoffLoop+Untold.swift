@@ -11,52 +11,52 @@ import Wire
 extension HandoffLoop {
   /// A connection is younger than this as a rule when it ends: older ones are worth a look after losses.
   private static let suspectAge: UInt64 = 1_500_000_000
-  /// Looks at single connections beyond which one dump of all is cheaper.
-  private static let singleLooks = 128
-  /// Sweeps between comparisons for no reason, as a connection can also end between the look that found it untold and its
-  /// entry among those whose end is told.
-  private static let sweepsBetween = 60
 
-  /// Once a second: after losses, finds the connections whose end was not told. The kernel skips the tracepoint's program
-  /// where it meets itself, which is every now and then under load; a dump of all sockets for each would be a third of all
-  /// that the agent costs.
-  mutating func compareAfterLosses(_ direct: DirectInstaller, _ now: UInt64) {
-    let losses = direct.plane.losses()
-    if losses != direct.losses {
-      direct.losses = losses
-      // What ended untold just now is old enough after some sweeps.
-      direct.suspectSweeps = 4
-    }
-    direct.sweepsSinceComparison += 1
-    if totals.active > 0, direct.sweepsSinceComparison >= HandoffLoop.sweepsBetween {
-      compareAll(direct)
-      return
-    }
-    if direct.suspectSweeps == 0 { return }
-    direct.suspectSweeps -= 1
+  /// Once a second: finds the connections whose end was not told. The kernel skips the tracepoint's program where it meets
+  /// itself, which is every now and then under load.
+  mutating func compareWithKernel(_ direct: DirectInstaller, _ now: UInt64) {
+    direct.sweepAbandoned(now)
+    let look = direct.comparison.sweep(
+      losses: direct.plane.losses(), active: totals.active, isEnding: mode != .serving)
+    if look == .nothing { return }
+    if look == .all { return compareAll(direct) }
     drainEvents(direct)
-    let suspects = slots.indices.filter {
-      guard case .direct = slots[$0].phase else { return false }
-      return now &- min(now, slots[$0].lastActivity) >= HandoffLoop.suspectAge
+    var found = suspects(now, from: direct.nextLook, most: ComparisonPlan.many + 1)
+    if found.count > ComparisonPlan.many, look == .eachOrAll { return compareAll(direct) }
+    if found.count > ComparisonPlan.many || look == .some { found = Array(found.prefix(ComparisonPlan.few)) }
+    for index in found {
+      direct.nextLook = index + 1
+      lookAt(index)
     }
-    if suspects.count > HandoffLoop.singleLooks {
-      if direct.suspectSweeps == 0 { compareAll(direct) }
-      return
+  }
+
+  /// Slots of connections that are older than most are when they end, in turn from this one on.
+  private func suspects(_ now: UInt64, from first: Int, most: Int) -> [Int] {
+    var found: [Int] = []
+    for step in slots.indices {
+      let index = (first + step) % slots.count
+      guard case .direct = slots[index].phase, now &- min(now, slots[index].lastActivity) >= HandoffLoop.suspectAge
+      else { continue }
+      found.append(index)
+      if found.count == most { break }
     }
-    for index in suspects {
-      guard case .direct = slots[index].phase else { continue }
-      let flow = slots[index].flow
-      do throws(SystemError) {
-        let found = try diagnostics.tcpSocket(local: flow.service, remote: flow.client)
-        if found == nil || found?.state == .timeWait { retire(index, .unobserved, countsEnded: true) }
-      } catch {
-        logger.warning("looking for \(flow) failed: \(error)")
-      }
+    return found
+  }
+
+  /// Asks the kernel for one connection, and counts it as over when there is none.
+  private mutating func lookAt(_ index: Int) {
+    guard case .direct = slots[index].phase else { return }
+    let flow = slots[index].flow
+    do throws(SystemError) {
+      let found = try diagnostics.tcpSocket(local: flow.service, remote: flow.client)
+      if found == nil || found?.state == .timeWait { retire(index, .unobserved, countsEnded: true) }
+    } catch {
+      logger.warning("looking for \(flow) failed: \(error)")
     }
   }
 
   private mutating func compareAll(_ direct: DirectInstaller) {
-    direct.sweepsSinceComparison = 0
+    direct.comparison.dumped()
     drainEvents(direct)
     var open: Set<FlowTuple> = []
     var ports: Set<UInt16> = []
@@ -68,14 +68,14 @@ extension HandoffLoop {
         }
       }
     } catch {
-      // A number that the counters never have: the next sweep looks again.
-      direct.losses = .max
+      direct.comparison.suspect()
       logger.warning("comparing with the kernel's connections failed, to be tried again: \(error)")
       return
     }
     for index in slots.indices {
       guard case .direct = slots[index].phase, !open.contains(slots[index].flow) else { continue }
-      retire(index, .unobserved, countsEnded: true)
+      // A dump of several messages may skip a socket when others go meanwhile.
+      lookAt(index)
     }
   }
 
@@ -111,6 +111,6 @@ extension HandoffLoop {
     }
     if adopted > 0 { logger.notice("adopted \(adopted) connections that an earlier agent had installed") }
     // Some may have ended between the look and the entry.
-    direct.losses = .max
+    direct.comparison.suspect()
   }
 }

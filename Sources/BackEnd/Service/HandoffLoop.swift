@@ -17,6 +17,8 @@ struct HandoffLoop: ~Copyable {
   let hello: Hello
   let mailbox: LoopMailbox
   let control: ControlSignal
+  /// The control thread is another one.
+  private let wakesControl: Bool
   let logger: Logger
 
   var epoll: Epoll
@@ -64,7 +66,7 @@ struct HandoffLoop: ~Copyable {
 
   init(
     _ configuration: BackEndConfiguration, budget: ConnectionBudget, hello: Hello, mailbox: LoopMailbox,
-    control: ControlSignal, plane: ServePlane?, families: DirectFamilies, index: Int, logger: Logger
+    control: ControlSignal, wakesControl: Bool, plane: ServePlane?, families: DirectFamilies, index: Int, logger: Logger
   ) throws(SystemError) {
     let direct: DirectInstaller?
     if let plane { direct = try DirectInstaller(plane, families, loop: index) } else { direct = nil }
@@ -80,6 +82,7 @@ struct HandoffLoop: ~Copyable {
     self.hello = hello
     self.mailbox = mailbox
     self.control = control
+    self.wakesControl = wakesControl
     self.logger = logger
     self.epoll = epoll
     self.diagnostics = diagnostics
@@ -88,19 +91,29 @@ struct HandoffLoop: ~Copyable {
 
   /// Runs until the mailbox says `.ending`; then ends every connection that is left.
   mutating func run() {
-    while mode != .ending {
-      let count = epoll.wait(until: again.isEmpty ? min(nextDeadline(), lookAgain()) : 0)
-      let now = MonotonicTime.now()
-      showLife(now)
-      for index in 0..<count { dispatch(epoll.ready(index), now) }
-      if let direct {
-        direct.ring.beginLook()
-        drainEvents(direct)
-      }
-      continueInstalling(now)
-      continueReading(now)
-      endTurn(now)
+    while mode != .ending { turn(waitingUntil: nextTurn()) }
+    end()
+  }
+
+  /// When the next turn is due if nothing happens; to be asked right before waiting.
+  mutating func nextTurn() -> UInt64 { again.isEmpty ? min(nextDeadline(), lookAgain()) : 0 }
+
+  mutating func turn(waitingUntil deadline: UInt64) {
+    let count = epoll.wait(until: deadline)
+    let now = MonotonicTime.now()
+    showLife(now)
+    for index in 0..<count { dispatch(epoll.ready(index), now) }
+    if let direct {
+      direct.ring.beginLook()
+      drainEvents(direct)
     }
+    continueInstalling(now)
+    continueReading(now)
+    endTurn(now)
+  }
+
+  /// Ends every connection that is left.
+  mutating func end() {
     endEverything()
     publish()
   }
@@ -162,7 +175,7 @@ struct HandoffLoop: ~Copyable {
       let ended = totals.ended - publishedTotals.ended
       publishedTotals = totals
       mailbox.totals.publish(totals)
-      if ended > 0 { control.connectionsEnded(ended) }
+      if ended > 0 { control.connectionsEnded(ended, wakes: wakesControl) }
     }
     // After the totals: who sees the acknowledgement sees every connection that was taken before.
     if mode != acknowledged {
@@ -187,8 +200,12 @@ struct HandoffLoop: ~Copyable {
 
   private func nextDeadline() -> UInt64 {
     var deadline = nextSweep
-    if isDirty { deadline = min(deadline, nextPublish) }
-    for peer in peers where peer.connection != nil { deadline = min(deadline, peer.wakeTime, peer.newsDue) }
+    // What is due a little before the next look at the ring waits for it.
+    if isDirty { deadline = min(deadline, max(nextPublish, lookUntil)) }
+    for peer in peers where peer.connection != nil {
+      deadline = min(deadline, peer.wakeTime)
+      if peer.newsDue != .max { deadline = min(deadline, max(peer.newsDue, lookUntil)) }
+    }
     for index in waiting.keys {
       switch slots[Int(index)].phase {
       case .connecting(let limit, _): deadline = min(deadline, limit)

@@ -132,10 +132,13 @@ final class ControlSignal: Sendable {
   var descriptor: Int32 { wakeUp.raw }
 
   /// Two wake-ups at most before the control thread reports: for the first ends, and when there are many.
-  func connectionsEnded(_ count: UInt64) {
+  func connectionsEnded(_ count: UInt64, wakes: Bool) {
     let (before, after) = pending.add(count, ordering: .acquiringAndReleasing)
+    if !wakes { return }
     if before == 0 || (before < ControlSignal.endsTogether && after >= ControlSignal.endsTogether) { wakeUp.signal() }
   }
+
+  var hasEnds: Bool { pending.load(ordering: .acquiring) > 0 }
 
   var isUrgent: Bool { pending.load(ordering: .acquiring) >= ControlSignal.endsTogether }
 

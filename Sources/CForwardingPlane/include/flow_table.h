@@ -7,7 +7,7 @@
 #include <linux/types.h>
 
 enum {
-  HANDOFF_LAYOUT_VERSION = 4,
+  HANDOFF_LAYOUT_VERSION = 5,
   // Flows when the loader says nothing; it sets the real number before the maps are made.
   HANDOFF_DEFAULT_FLOWS = 262144,
   HANDOFF_MAX_SERVICES = 1024,
@@ -186,7 +186,7 @@ enum handoff_outcome {
   HANDOFF_TUNNELLED,
   // The flow's tunnel is not there: dropped.
   HANDOFF_TUNNEL_UNKNOWN,
-  // With the tunnel's headers too long for the network: dropped.
+  // With the tunnel's headers too long for the way: its client is told, and user space gets it to cut it.
   HANDOFF_TUNNEL_TOO_BIG,
   // The hop limit is used up: dropped.
   HANDOFF_HOPS_EXCEEDED,

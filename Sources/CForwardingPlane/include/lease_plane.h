@@ -21,12 +21,13 @@ enum {
   LEASE_TOLD_WITHIN = 10000000,
 };
 
-// A target in the view of one worker. A new epoch makes a worker's targets unknown all at once.
+// A target, as the worker knows it that asked last: what one has learned is good for all, and each has its own credits. A new
+// epoch makes all targets unknown at once.
 struct lease_target_key {
   // `TargetHash` of path and query.
   __u64 target;
-  __u32 worker;
-  __u32 epoch;
+  // `targets` of the first worker's record.
+  __u64 epoch;
 };
 
 struct lease_target {
@@ -62,6 +63,9 @@ struct lease_node {
   };
   // Index of the interface that leads there.
   __u32 interface;
+  // Bytes of the longest packet that gets there.
+  __u32 mtu;
+  __u32 padding;
 };
 
 // Clients that the node's listener can take.
@@ -87,5 +91,7 @@ struct lease_worker {
   // When the worker was last woken for one, or looked by itself, in nanoseconds of CLOCK_MONOTONIC.
   __u64 woken;
   __u64 epoch;
+  // In the first worker's record: the epoch of the targets of all.
+  __u64 targets;
   struct lease_purse purses[LEASE_MAX_BACK_ENDS];
 };

@@ -15,7 +15,7 @@ enum {
   SERVE_MAX_LOOPS = 64,
   // The latest handoffs by packet of which a second copy is known as such.
   SERVE_MAX_SEEN = 65536,
-  // Events that wake a loop although it has promised to look: its counts are what the dispatcher decides by.
+  // Ends that wake a loop although it has promised to look.
   SERVE_TOLD_TOGETHER = 16,
   // Bytes of each event loop's ring: a power of two, a multiple of the page.
   SERVE_RING_BYTES = 1048576,

@@ -24,6 +24,8 @@ struct tunnel_node {
   struct handoff_address source;
   // Index of the interface that leads there; 0 when the entry is unused.
   __u32 interface;
+  // Bytes of the longest IP packet that gets there, as far as user space knows; 0: of the interface's MTU.
+  __u32 mtu;
 };
 
 // Every packet that the program at the server node's interface sees ends in exactly one of these.

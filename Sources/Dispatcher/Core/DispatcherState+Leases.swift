@@ -6,11 +6,11 @@ internal import Rules
 extension DispatcherState {
   /// The lease that goes with a decision, nil for most.
   ///
-  /// Only where the next request for the target would go to the same node: the policy places by target, had placed this one
-  /// before, and would not move it soon. A node gets credits only up to the load at which its policy begins to move targets
-  /// away, counting everything that leases may still bring.
+  /// Only where the next request for the target would go to the same node: the policy places by target, and would not move
+  /// this one now. A node gets credits only up to the load at which its policy moves targets away in any case, counting
+  /// everything that leases may still bring, and none while its policy moves them away.
   mutating func lease(_ choice: Policy.Choice, to peer: PeerID) -> Lease? {
-    guard choice.reason == .mapped || choice.reason == .hashed, let limit = leaseRoom(choice.index),
+    guard choice.reason.holdsForNext, let limit = leaseRoom(choice.index),
       let credits = leases.grant(at: choice.index, to: peer, limit: limit, parameters.leases)
     else { return nil }
     loads.reserve(choice.index, credits: credits)
@@ -64,19 +64,32 @@ extension DispatcherState {
   }
 }
 
-extension Policy {
-  /// The connections and credits of a node up to which requests for a target that it has would stay there; nil for policies by which
-  /// the target alone does not tell the node.
-  func leaseLimit(_ index: Int, _ thresholds: LARDThresholds, _ loads: borrowing LoadBook) -> UInt64? {
+extension DecisionReason {
+  /// Whether the next request for the target would go to the same node, as far as the target tells.
+  fileprivate var holdsForNext: Bool {
     switch self {
+    case .first, .mapped, .moved, .orphaned, .hashed: true
+    case .rotated, .leastLoaded, .displaced, .replicated, .avoided, .local, .forwarded, .sticky: false
+    }
+  }
+}
+
+extension Policy {
+  /// The connections and credits of a node up to which requests for a target that it has would stay there; nil while they
+  /// would not, and for policies by which the target alone does not tell the node.
+  fileprivate func leaseLimit(_ index: Int, _ thresholds: LARDThresholds, _ loads: borrowing LoadBook) -> UInt64? {
+    // Twice T_high is where LARD moves a target whatever the load of others. Credits are no load: what they bring is compared
+    // with the thresholds when it has come.
+    let ceiling = 2 * UInt64(thresholds.high) * UInt64(loads.weight(index)) / 100
+    return switch self {
     case .weightedRoundRobin, .leastConnections: nil
     // The least cost depends on disk queues and on who else has the target, which change from one request to the next.
     case .extendedLARD: nil
     case .boundedLoadHash(let policy): policy.bound(index, loads)
-    // Twice T_high is where LARD moves a target whatever the load of others. Credits are no load: what they bring is compared
-    // with T_high when it has come. Plain hashing has no limit of its own; the thresholds keep its leases from crowding a node.
-    case .hash, .lard, .replicatedLARD, .anchoredLARD:
-      2 * UInt64(thresholds.high) * UInt64(loads.weight(index)) / 100
+    // Has no limit of its own; this one keeps its leases from crowding a node.
+    case .hash: ceiling
+    case .lard, .replicatedLARD, .anchoredLARD:
+      thresholds.isOverloaded(loads.relativeLoad(index), loads.eligible, loads) ? nil : ceiling
     }
   }
 }

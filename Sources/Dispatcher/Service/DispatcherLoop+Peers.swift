@@ -5,6 +5,7 @@ internal import ControlProtocol
 internal import DispatcherCore
 internal import LinuxKernel
 internal import Logging
+internal import Telemetry
 
 extension DispatcherLoop {
   /// Reads what a peer sent and acts on it.
@@ -166,6 +167,7 @@ extension DispatcherLoop {
       while let peer = dirty.popLast() {
         peer.isDirty = false
         guard peers[peer.id.rawValue] != nil else { continue }
+        let answers = peer.owesAnswer
         if !peer.decisions.isEmpty || peer.owesAnswer {
           peer.owesAnswer = false
           counts.messagesSent &+= 1
@@ -178,6 +180,7 @@ extension DispatcherLoop {
           peer.credits.removeAll(keepingCapacity: true)
         }
         flush(peer, now: now)
+        if answers { counts.held.observe(nanoseconds: MonotonicTime.now() &- now) }
       }
     }
   }

@@ -71,7 +71,7 @@ struct DispatcherLoop: ~Copyable {
     while !shared.isStopping {
       let count = busyWait.wait(&epoll, until: nextDeadline(now))
       now = MonotonicTime.now()
-      for index in 0..<count { ready(epoll.ready(index), now: now) }
+      serve(count, now: now)
       if let due = state.nextDeadline, due <= now {
         handle(.tick, now: now)
         isChanged = true
@@ -84,6 +84,20 @@ struct DispatcherLoop: ~Copyable {
     sayGoodbye(now: now)
     shared.close()
     publish(now: .max)
+  }
+
+  /// Who asks waits for the answer, who reports does not: questions are read and answered first.
+  private mutating func serve(_ count: Int, now: UInt64) {
+    if count == 1 { return ready(epoll.ready(0), now: now) }
+    func asks(_ event: Epoll.Ready) -> Bool { peers[event.token]?.hello?.role == .distributor }
+    var asked = 0
+    for index in 0..<count where asks(epoll.ready(index)) {
+      ready(epoll.ready(index), now: now)
+      asked += 1
+    }
+    if asked == count { return }
+    if asked > 0 { finishTurn(now: now) }
+    for index in 0..<count where !asks(epoll.ready(index)) { ready(epoll.ready(index), now: now) }
   }
 
   private func nextDeadline(_ now: UInt64) -> UInt64 {

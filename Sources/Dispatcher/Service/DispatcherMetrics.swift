@@ -39,6 +39,9 @@ enum DispatcherMetrics {
       MetricFamily(
         "handoff_dispatcher_decisions_total", help: "Decision requests answered, by outcome and reason.",
         kind: .counter, samples: samples),
+      snapshot.held.family(
+        name: "handoff_dispatcher_answer_seconds",
+        help: "From the wake-up that brought decision requests to the write of their answers, by message."),
       gauge("queued_requests", "Decision requests that wait for the admission limit.", UInt64(snapshot.queued)),
       counter("enqueued_requests_total", "Decision requests that had to wait.", counters.enqueued),
       counter("assignments_returned_total", "Assignments that a distributor could not use.", counters.returned),

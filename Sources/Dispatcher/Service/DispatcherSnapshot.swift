@@ -2,6 +2,7 @@
 
 public import ControlProtocol
 public import DispatcherCore
+public import Telemetry
 
 /// What a dispatcher counted and knows, as others may read it.
 public struct DispatcherSnapshot: Sendable {
@@ -25,6 +26,8 @@ public struct DispatcherSnapshot: Sendable {
   /// Loop turns, and those that were reached without sleeping.
   public var waits: UInt64 = 0
   public var waitsWithoutSleep: UInt64 = 0
+  /// From the wake-up that brought questions to the write of their answers, once for each message of answers.
+  public var held = LatencyHistogram()
   public var messagesReceived: UInt64 = 0
   public var messagesSent: UInt64 = 0
   /// By `PeerEnd.rawValue`.

@@ -16,6 +16,8 @@ extension LeaseTable {
   public mutating func collect(now: UInt64, alongside: Bool, into list: inout [LeaseAccount]) {
     if now >= sweepAt { sweep(now: now) }
     guard alongside || now >= tellAt else { return }
+    if !pending.isEmpty || !accounts.isEmpty { pausesUntil = now &+ LeaseTable.tellingInterval }
+    usedBefore = used
     for index in pending where entries[index].used > 0 { displace(index) }
     pending.removeAll(keepingCapacity: true)
     list.append(contentsOf: accounts)
@@ -34,6 +36,7 @@ extension LeaseTable {
     pending.removeAll(keepingCapacity: true)
     accounts.removeAll(keepingCapacity: true)
     tellAt = .max
+    pausesUntil = 0
     sweepAt = .max
   }
 
@@ -59,7 +62,7 @@ extension LeaseTable {
       left -= UInt32(part)
     }
     returned += UInt64(credits)
-    if credits > 0 { tellAt = min(tellAt, now &+ LeaseTable.tellingDelay) }
+    if credits > 0 { tellWithin(LeaseTable.tellingDelay, of: now) }
   }
 
   /// Takes the uses of an entry to account. It may stay in the list, where it means nothing while it has no uses.

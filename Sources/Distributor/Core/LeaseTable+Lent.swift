@@ -43,15 +43,15 @@ extension LeaseTable {
     guard Int(backEnd) < LeaseTable.backEnds, purses[Int(backEnd)].lent > 0 else { return }
     purses[Int(backEnd)].lent -= 1
     lent -= 1
-    if let index = find(target, .every), entries[index].backEnd == backEnd {
-      countUse(index, term: term, now: now)
+    if let index = find(target, .every) ?? placeForUses(target, backEnd, now: now), entries[index].backEnd == backEnd {
+      // It has waited in the ring.
+      countUse(index, term: term, now: now, tellWithin: 0)
       return
     }
-    // The target was given up for others meanwhile.
     accounts.append(
       LeaseAccount(target: target, pool: .every, backEnd: BackEndID(backEnd), term: term, used: 1, returned: 0))
     used += 1
-    tellAt = min(tellAt, now &+ LeaseTable.tellingDelay)
+    tellWithin(0, of: now)
   }
 
   /// Whether taking back what is lent of a back-end could help a request for this target, which `take` has refused.

@@ -36,6 +36,11 @@ public struct LeaseTable: Sendable {
 
   /// Nanoseconds after which a use is told, unless something else is sent before.
   public static let tellingDelay: UInt64 = 5_000_000
+  /// Nanoseconds between two tellings, unless something else is sent or there is much to tell: each wakes the dispatcher, and
+  /// its answer this worker.
+  public static let tellingInterval: UInt64 = 20_000_000
+  /// So many uses are told without regard to the interval: new credits come for them.
+  public static let usesTogether = 64
   /// Nanoseconds after a grant in which credits are used, or go back: they take up room at the back-end.
   public static let creditTime: UInt64 = 100_000_000
   /// Numbers of back-ends are below this.
@@ -62,11 +67,15 @@ public struct LeaseTable: Sendable {
   /// Accounts that belong to no entry.
   var accounts: [LeaseAccount] = []
   var tellAt = UInt64.max
+  /// Nothing is told before this by itself.
+  var pausesUntil: UInt64 = 0
+  /// Uses until the last telling.
+  var usedBefore: UInt64 = 0
   /// No purse is over before this.
   var sweepAt = UInt64.max
 
   /// - Parameter capacity: targets, rounded up to a power of two of at least 8; 32 bytes each.
-  public init(capacity: Int = 4096) {
+  public init(capacity: Int = 16_384) {
     var rounded = LeaseTable.ways
     while rounded < min(capacity, 1 << 24) { rounded *= 2 }
     entries = Array(repeating: Entry(), count: rounded)
@@ -97,13 +106,18 @@ public struct LeaseTable: Sendable {
     return nil
   }
 
-  mutating func countUse(_ index: Int, term: UInt32, now: UInt64) {
+  mutating func tellWithin(_ delay: UInt64, of now: UInt64) {
+    tellAt = min(tellAt, used - usedBefore < LeaseTable.usesTogether ? max(now &+ delay, pausesUntil) : now)
+  }
+
+  /// - Parameter delay: how long others may wait for more like it.
+  mutating func countUse(_ index: Int, term: UInt32, now: UInt64, tellWithin delay: UInt64 = LeaseTable.tellingDelay) {
     if entries[index].used > 0, entries[index].term != term || entries[index].used == .max { displace(index) }
     if entries[index].used == 0 { pending.append(index) }
     entries[index].term = term
     entries[index].used += 1
     used += 1
-    tellAt = min(tellAt, now &+ LeaseTable.tellingDelay)
+    tellWithin(delay, of: now)
   }
 
   /// The dispatcher named a target's back-end and gave credits of it, perhaps none because it gave some before.
@@ -166,6 +180,15 @@ public struct LeaseTable: Sendable {
     }
     if entries[first].expires > now { evictions += 1 }
     return first
+  }
+
+  /// An entry that only counts, for a target that another worker was told of, or that was given up meanwhile; nil without a
+  /// place that nobody needs.
+  mutating func placeForUses(_ target: UInt64, _ backEnd: UInt16, now: UInt64) -> Int? {
+    guard let index = ways(target, .every).first(where: { entries[$0].expires <= now }) else { return nil }
+    if entries[index].used > 0 { displace(index) }
+    entries[index] = Entry(target: target, expires: 0, pool: .every, term: 0, backEnd: backEnd, used: 0)
+    return index
   }
 
   /// The back-end refuses or is lost: what is left of it is returned. Its targets must be asked for, unless the dispatcher

@@ -11,7 +11,7 @@ public import Wire
 /// It is not a general TCP: it receives one request head, sends nothing but acknowledgments and small answers, and gives
 /// the connection away. `docs/design/responder.md` has the states and the reasons.
 public struct Responder: ~Copyable {
-  let configuration: ResponderConfiguration
+  private(set) var configuration: ResponderConfiguration
   var keys: ResponderKeys
   let services: [Endpoint]
   let headLimits: RequestHeadLimits
@@ -32,6 +32,12 @@ public struct Responder: ~Copyable {
   var answerText: [UInt8] = []
   /// Seconds since 1970 at monotonic time 0, nil until the driver says it.
   var epoch: UInt64?
+
+  /// What SYN-ACKs announce from now on.
+  public mutating func announce(_ sizes: SegmentSizes) {
+    configuration.maximumSegmentSizeIPv4 = sizes.ipv4
+    configuration.maximumSegmentSizeIPv6 = sizes.ipv6
+  }
 
   /// - Parameter services: the addresses and ports that clients dial.
   public init(configuration: ResponderConfiguration, keys: ResponderKeys, services: [Endpoint], now: UInt64) {

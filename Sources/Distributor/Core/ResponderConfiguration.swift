@@ -29,6 +29,7 @@ public struct ResponderConfiguration: Sendable {
   /// The MSS that we announce; the back-ends' interfaces must take it too, since it stays in force after the handoff.
   public var maximumSegmentSizeIPv4: UInt16 = 1460
   public var maximumSegmentSizeIPv6: UInt16 = 1440
+
   /// Our shift of RFC 7323 section 2, 0 to 14. Announced only to clients that offer window scaling.
   public var windowScale: UInt8 = 7
   /// What is asked of the checksums of the packets that are given.

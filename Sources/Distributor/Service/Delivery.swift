@@ -20,9 +20,6 @@ struct Delivery: ~Copyable {
   private let source: IPAddress
   private var packet: [UInt8] = Array(repeating: 0, count: 48 + HandoffPacket.limit)
 
-  /// Of the clients' network; a client's segments are no longer, since that is what its SYN was answered with.
-  private static let limit = 1500
-
   init(
     sender: consuming RawPacketSender, packetSocket: consuming PacketSocket, tunnelSocket: consuming DatagramSocket,
     tunnels: TunnelTable, source: IPAddress, splits: Bool
@@ -38,49 +35,62 @@ struct Delivery: ~Copyable {
   /// Sends a client's packet the way the kernel would have. A packet that is not taken is lost as on any link: the client
   /// repeats it.
   mutating func send(_ packet: Span<UInt8>, by reach: FlowEntry.Action) {
-    guard splits else {
+    let limit = limit(of: reach)
+    // What a queue gives is as on a wire, but may be longer than the way takes.
+    guard splits || packet.count > limit else {
       sendOne(packet, by: reach)
       return
     }
     // Taken out, since splitting mutates it while sending mutates the rest.
     var splitter = PacketSplitter()
     swap(&splitter, &self.splitter)
-    splitter.split(packet, limit: limit(of: reach)) { sendOne($0, by: reach) }
+    splitter.split(packet, limit: limit) { sendOne($0, by: reach) }
     swap(&splitter, &self.splitter)
   }
 
-  /// Sends a handoff as one packet. False when the kernel did not take it.
+  /// Sends a handoff as one packet. False when the kernel did not take it, or it is too long for the way.
   mutating func send(
     _ handoff: HandoffPacket, _ request: Span<UInt8>, _ offer: PacketHandoffOffer, to node: IPAddress,
     by reach: FlowEntry.Action
   ) -> Bool {
-    let headers = DatagramHeaders.length(isIPv4: node.isIPv4)
-    let from = Endpoint(source, offer.port)
-    let destination = Endpoint(node, offer.port)
+    let isLocal = reach == .deliverLocally
+    let isIPv4 = isLocal ? handoff.snapshot.flow.client.address.isIPv4 : node.isIPv4
+    let isOwnFamily = isIPv4 == node.isIPv4
+    // What goes through `lo` keeps its route, by which the kernel treats the request inside as well: it has to be one of the
+    // client's family.
+    let loopback = isIPv4 ? IPAddress(ipv4: 0x7f00_0001) : IPAddress(high: 0, low: 1)
+    let from = Endpoint(isOwnFamily ? source : loopback, offer.port)
+    let destination = Endpoint(isOwnFamily ? node : loopback, offer.port)
+    let headers = DatagramHeaders.length(isIPv4: isIPv4)
+    if case .tunnel(let number) = reach {
+      guard let tunnel = tunnels[number],
+        headers + handoff.length(requestBytes: request.count) <= tunnel.mtu
+      else { return false }
+    }
     let total = packet.count
     let count: Int
     do {
       var all = packet.mutableSpan
       var payload = all._mutatingExtracting(headers..<total)
       count = handoff.emit(request: request, key: offer.key, into: &payload)
+      DatagramHeaders.emit(from: from, to: destination, payload: count, into: &all)
     }
+    let whole = packet
     // A neighbour is reached by the same frames as with its flows' packets, which spares the kernel's way through routes
     // and filters for each.
     if case .forward(let mac) = reach {
-      do {
-        var all = packet.mutableSpan
-        DatagramHeaders.emit(from: from, to: destination, payload: count, into: &all)
-      }
-      let whole = packet
       return (try? packetSocket.send(whole.span.extracting(0..<headers + count), to: mac)) == .sent
     }
-    let whole = packet
+    if !isOwnFamily {
+      let only = [0..<headers + count]
+      return sender.send(only.span, of: whole.span) == 1
+    }
     return (try? tunnelSocket.send(whole.span.extracting(headers..<headers + count), to: destination)) ?? false
   }
 
   private func limit(of reach: FlowEntry.Action) -> Int {
-    guard case .tunnel(let number) = reach, let tunnel = tunnels[number] else { return Delivery.limit }
-    return Delivery.limit - Tunnel.overhead(overIPv4: tunnel.node.isIPv4)
+    guard case .tunnel(let number) = reach, let tunnel = tunnels[number] else { return ReachFinder.longestPacket }
+    return min(ReachFinder.longestPacket, tunnel.room)
   }
 
   private mutating func sendOne(_ packet: Span<UInt8>, by reach: FlowEntry.Action) {

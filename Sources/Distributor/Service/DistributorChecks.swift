@@ -108,6 +108,12 @@ public enum DistributorChecks {
           .ok("it was loaded, attached and removed, with a table of \(configuration.maximumFlows) flows")))
       findings.append(driverProgram(wanted))
       if configuration.packets != .queue { findings.append(rings(configuration, plane.handshake)) }
+      if configuration.sendsPackets {
+        findings.append(packetSockets(interface: TrialNamespace.interfaceIndex))
+        if configuration.packets != .queue, configuration.handshake != .user {
+          findings.append(kernelHandoff(plane, interface: TrialNamespace.interfaceIndex))
+        }
+      }
       try? plane.detach()
     } catch {
       findings.append(

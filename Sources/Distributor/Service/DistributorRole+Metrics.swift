@@ -66,6 +66,9 @@ extension DistributorRole {
       },
       family("flows_lost_total", "Flows that ended because their back-end was lost", workers) { $0.flowsLost },
       family("flows_idle_total", "Flows removed because their client was silent", workers) { $0.flowsIdle },
+      family("longest_packet_bytes", "The longest packet that new clients are told to send", workers) {
+        UInt64($0.longestPacket)
+      },
     ]
   }
 

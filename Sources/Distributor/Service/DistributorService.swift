@@ -18,7 +18,7 @@ public enum DistributorService {
   public static func start(
     _ configuration: DistributorConfiguration, metrics: MetricsRegistry, logger: Logger
   ) throws(StartupFailure) -> DistributorRole {
-    let interface = try validate(configuration)
+    let link = try validate(configuration)
     let lock = try takeLock()
     let plane = try attachPlane(configuration, logger: logger)
     let intake = try Intake.open(configuration, plane.handshake, logger: logger)
@@ -26,7 +26,11 @@ public enum DistributorService {
     let keys = drawKeys(handshake)
     var limits = ResponderConfiguration(targetKey: TargetHash.key)
     limits.receiveLimit = DistributorConfiguration.receiveLimit
-    limits.leaveRoom(for: configuration)
+    let reach = ReachFinder(
+      mode: configuration.tunnel, internalAddress: configuration.internalAddress, interface: link.index,
+      tunnels: plane.tunnels, linkMTU: link.mtu)
+    let sizes = SegmentSizes(longestPacket: reach.longestPacket(to: []))
+    (limits.maximumSegmentSizeIPv4, limits.maximumSegmentSizeIPv6) = (sizes.ipv4, sizes.ipv6)
     let plan = HandshakePlan(
       answersInKernel: intake.answersInKernel, usesRings: intake.usesRings, workers: configuration.workers,
       responder: limits)
@@ -34,9 +38,6 @@ public enum DistributorService {
     // The program knows a first request by its cookie, and tells of what it hands off by the ring.
     let leasePlane = intake.answersInKernel && intake.usesRings && configuration.sendsPackets ? plane.leases : nil
     do throws(SystemError) {
-      let reach = ReachFinder(
-        mode: configuration.tunnel, internalAddress: configuration.internalAddress, interface: interface,
-        tunnels: plane.tunnels)
       let shared = try DistributorShared(
         flowTable: flowTable, handshake: handshake, leasePlane: leasePlane, reach: reach, keys: keys,
         driver: plane.driver, answersInKernel: intake.answersInKernel, workers: configuration.workers)
@@ -66,7 +67,7 @@ public enum DistributorService {
   }
 
   /// The secrets that a predecessor left, so that handshakes under way go on, or new ones.
-  private static func drawKeys(_ handshake: HandshakeTable) -> HandshakeKeys {
+  static func drawKeys(_ handshake: HandshakeTable) -> HandshakeKeys {
     var random = SystemRandomNumberGenerator()
     let now = MonotonicTime.now()
     var keys = HandshakeKeys(handshake.secrets)
@@ -79,8 +80,8 @@ public enum DistributorService {
     return keys
   }
 
-  /// Returns the index of the interface on which clients' packets arrive.
-  static func validate(_ configuration: DistributorConfiguration) throws(StartupFailure) -> UInt32 {
+  /// Returns the interface on which clients' packets arrive.
+  static func validate(_ configuration: DistributorConfiguration) throws(StartupFailure) -> NetworkInterface {
     if !(1...HandshakeTable.maximumWorkers).contains(configuration.workers) {
       throw StartupFailure(
         "The distributor cannot have \(configuration.workers) workers",
@@ -91,13 +92,13 @@ public enum DistributorService {
         "The distributor has no address to serve", remedy: "Name at least one with --serve ADDRESS")
     }
     let addresses: [IPAddress]
-    let index: UInt32
+    let link: NetworkInterface
     do throws(SystemError) {
       var netlink = try NetlinkSocket(.route)
       guard let interface = try netlink.interface(named: configuration.interface) else {
         throw SystemError("find", errno: ENODEV)
       }
-      index = interface.index
+      link = interface
       addresses = try netlink.addresses().filter { $0.interface == interface.index }.map(\.address)
     } catch {
       throw StartupFailure(
@@ -118,7 +119,7 @@ public enum DistributorService {
             + "dev \(configuration.interface)")
       }
     }
-    return index
+    return link
   }
 
   /// Held by the distributor of a network namespace.

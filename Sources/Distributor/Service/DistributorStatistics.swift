@@ -26,6 +26,8 @@ struct DistributorStatistics: Sendable {
   var flowsLost: UInt64 = 0
   /// Flows removed because nothing came from their client for a long time.
   var flowsIdle: UInt64 = 0
+  /// Bytes of the longest packet that clients are told to send.
+  var longestPacket = 0
   /// From the complete request head to the back-end's acceptance.
   var handoffTime = LatencyHistogram()
 }
@@ -44,6 +46,7 @@ extension DistributorWorker {
     statistics.liveFlows = flows.active
     statistics.leaseCredits = leases.credits + leases.lent
     statistics.leasesEvicted = leases.evictions
+    statistics.longestPacket = longestPacket
     shared.statistics[index].publish(statistics)
     // The wall clock may have been set; the responder only needs seconds.
     core.responder.setClock(secondsSince1970: UInt64(max(0, WallClock.microseconds() / 1_000_000)), now: core.now)

@@ -127,12 +127,6 @@ extension DistributorWorker {
     guard let reach = link.reach,
       let offer = link.packetOffer(isIPv4: snapshot.flow.client.address.isIPv4, now: core.now)
     else { return false }
-    // Through `lo` the kernel keeps the datagram's route, which is of its family.
-    if case .deliverLocally = reach,
-      link.description.registration.address.isIPv4 != snapshot.flow.client.address.isIPv4
-    {
-      return false
-    }
     let packet = HandoffPacket(origin: origin, id: id, loop: offer.loop, snapshot: snapshot)
     guard packet.length(requestBytes: request.count) <= HandoffPacket.limit else { return false }
     let bytes = core.actions.bytes

@@ -39,9 +39,7 @@ extension DistributorWorker {
     if let connection = dispatcher.connection {
       let batch = decisions.nextBatch()
       // Before assignments are returned that a lease made.
-      // What the kernel used has waited in the ring already.
-      let isLate = lending?.hasUntold ?? false
-      tellLeases(to: connection, alongside: isLate || batch != nil || !returned.isEmpty)
+      tellLeases(to: connection, alongside: batch != nil || !returned.isEmpty)
       if let batch { connection.send(.decisionRequests(batch)) }
       if !returned.isEmpty {
         connection.send(.assignmentsReturned(returned))
@@ -150,16 +148,17 @@ extension DistributorWorker {
         backEnds[number] = BackEndLink(
           description: description,
           dialer: Dialer(
-            to: endpoint, as: hello, expecting: .backEnd,
+            to: endpoint, from: configuration.internalAddress, as: hello, expecting: .backEnd,
             token: DistributorWorker.firstBackEndToken + UInt64(number), now: core.now),
           reach: reach(description))
       }
     }
+    announceLongestPacket()
   }
 
-  private func reach(_ description: BackEndDescription) -> FlowEntry.Action? {
+  func reach(_ description: BackEndDescription) -> FlowEntry.Action? {
     do {
-      return try shared.reach.find(description.registration)
+      return try shared.reach.find(description.registration, now: core.now)
     } catch {
       logger.error(
         "a back-end gets no connections: packets cannot be forwarded to it",
@@ -178,6 +177,7 @@ extension DistributorWorker {
       if let description = backEnds[Int(number)]?.description {
         let reach = reach(description)
         backEnds[Int(number)]?.reach = reach
+        announceLongestPacket()
       }
       backEnds[Int(number)]?.lostAt = nil
     case .message(.handoffAccepted(let id)):

@@ -24,5 +24,6 @@ extension DistributorWorker {
       }
     }
     core.responder.setHandshakeKeys(keys)
+    lookAtWays()
   }
 }

@@ -90,7 +90,6 @@ extension DistributorWorker {
       }
     }
     leases.collect(now: core.now, alongside: alongside, into: &leaseAccounts)
-    if alongside { lending?.hasUntold = false }
     if leaseAccounts.isEmpty { return }
     connection.send(.leaseAccounts(leaseAccounts))
     leaseAccounts.removeAll(keepingCapacity: true)

@@ -48,6 +48,7 @@ struct DistributorWorker: ~Copyable {
   static let wakeToken: UInt64 = 0
   static let queueToken: UInt64 = 1
   static let dispatcherToken: UInt64 = 2
+  static let pathErrorToken: UInt64 = 3
   static let firstBackEndToken: UInt64 = 16
 
   init(
@@ -59,6 +60,7 @@ struct DistributorWorker: ~Copyable {
     let sender = try RawPacketSender()
     let tunnelSocket = try DatagramSocket(from: configuration.internalAddress)
     let checksums = source.checksums
+    let pathErrors = try DistributorWorker.openPathErrors(configuration, worker: index, epoll)
     try epoll.add(shared.wakeUps[index].raw, .read, token: DistributorWorker.wakeToken)
     try epoll.add(source.descriptor, .read, token: DistributorWorker.queueToken)
     self.configuration = configuration
@@ -73,7 +75,8 @@ struct DistributorWorker: ~Copyable {
     var limits = ResponderConfiguration(targetKey: TargetHash.key)
     limits.receiveLimit = DistributorConfiguration.receiveLimit
     limits.headTimeout = configuration.headTimeout
-    limits.leaveRoom(for: configuration)
+    let sizes = SegmentSizes(longestPacket: shared.reach.longestPacket(to: []))
+    (limits.maximumSegmentSizeIPv4, limits.maximumSegmentSizeIPv6) = (sizes.ipv4, sizes.ipv6)
     limits.handshakeInKernel = shared.answersInKernel
     limits.checksums = checksums
     // Longer than it takes to notice that the dispatcher is dead: such requests are decided locally, not refused.
@@ -86,10 +89,11 @@ struct DistributorWorker: ~Copyable {
       role: .distributor, instance: configuration.instance, name: "\(configuration.nodeName)/\(index)")
     origin = HandoffOrigin.value(instance: hello.instance, name: hello.name)
     dispatcher = Dialer(
-      to: configuration.dispatcher, as: hello, expecting: .dispatcher, token: DistributorWorker.dispatcherToken,
-      now: now)
+      to: configuration.dispatcher, from: configuration.internalAddress, as: hello, expecting: .dispatcher,
+      token: DistributorWorker.dispatcherToken, now: now)
     fallback = FallbackPolicy(key: TargetHash.key)
     flows = LiveFlows(limit: Int(configuration.maximumFlows))
+    self.pathErrors = pathErrors
     if let plane = shared.leasePlane { lending = LeaseLending(plane.lender(worker: index, origin: origin)) }
   }
 
@@ -122,6 +126,7 @@ struct DistributorWorker: ~Copyable {
     case DistributorWorker.wakeToken: shared.wakeUps[index].clear()
     case DistributorWorker.queueToken: receivePackets()
     case DistributorWorker.dispatcherToken: dispatcherReady()
+    case DistributorWorker.pathErrorToken: receivePathErrors()
     default: backEndReady(Int(ready.token - DistributorWorker.firstBackEndToken))
     }
   }
@@ -182,6 +187,13 @@ struct DistributorWorker: ~Copyable {
   /// The walk through the flow table, and when to take its next step.
   var sweep = FlowSweep()
   var sweepAt: UInt64 = 0
+
+  /// Hears of packets in tunnels that were too long; nil at all workers but the first.
+  var pathErrors: PathErrorSocket?
+  /// The back-end whose way is looked at next.
+  var nextWay = 0
+  /// Bytes of the longest packet that clients are told to send.
+  var longestPacket = 0
 
   /// When to tell the kernel again that this worker lives.
   var aliveAt: UInt64 = 0

@@ -15,8 +15,6 @@ struct LeaseLending: ~Copyable {
   var hasSeen = false
   /// The last look that was due found nothing.
   private var wasEmpty = false
-  /// Uses came that the dispatcher has not been told of.
-  var hasUntold = false
   /// Of handoffs under an earlier epoch the dispatcher is not told: another one granted their credits.
   private(set) var accountsFrom: UInt32 = 0
   /// With rules the target alone does not tell the back-end.
@@ -87,7 +85,9 @@ extension DistributorWorker {
     switch reach {
     // The way of the datagram ends where it begins.
     case .deliverLocally: return nil
-    case .forward: tunnel = Tunnel(node: node, source: configuration.internalAddress, interface: shared.reach.interface)
+    case .forward:
+      tunnel = Tunnel(
+        node: node, source: configuration.internalAddress, interface: shared.reach.interface, mtu: shared.reach.linkMTU)
     case .tunnel(let number):
       guard let known = shared.reach.tunnels[number] else { return nil }
       tunnel = known
@@ -119,7 +119,6 @@ extension DistributorWorker {
     statistics.decisionsLeased += 1
     backEnds[Int(handoff.backEnd)]?.load += 1
     lending?.hasSeen = true
-    lending?.hasUntold = true
     if let from = lending?.accountsFrom, handoff.epoch >= from {
       leases.usedInKernel(target: handoff.target, backEnd: handoff.backEnd, term: handoff.term, now: core.now)
     }

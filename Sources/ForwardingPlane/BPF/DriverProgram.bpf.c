@@ -83,7 +83,9 @@ static __always_inline int forward_by_tunnel(
   if (!node || node->interface != context->ingress_ifindex) return end(DRIVER_NO_WAY, XDP_PASS);
   bool over_ipv4 = is_ipv4(&node->node);
   __u32 room = over_ipv4 ? sizeof(struct outer_ipv4) : sizeof(struct outer_ipv6);
-  if (frame_length(context) + room > set->longest || !has_hops(context, packet->ipv4)) {
+  __u32 length = frame_length(context) + room;
+  // Who sends what is too long is told at tc.
+  if (length > set->longest || (node->mtu && length - ETH_HLEN > node->mtu) || !has_hops(context, packet->ipv4)) {
     return end(DRIVER_NO_WAY, XDP_PASS);
   }
   struct ethhdr ethernet;

@@ -38,6 +38,7 @@
 #include "ring.bpf.h"
 #include "handshake.bpf.h"
 #include "outer.bpf.h"
+#include "too_long.bpf.h"
 #include "tunnel.bpf.h"
 #include "handoff_tag.bpf.h"
 #include "lease.bpf.h"
@@ -68,7 +69,7 @@ static __always_inline int on_error(struct __sk_buff *skb, const struct packet *
   if (!entry) return finish(HANDOFF_NOT_SERVICE, PASS);
   switch (entry->action) {
     case HANDOFF_FORWARD_MAC: return forward_to_mac(skb, entry, HANDOFF_ERROR_FORWARDED);
-    case HANDOFF_FORWARD_TUNNEL: return forward_by_tunnel(skb, packet->ipv4, entry, HANDOFF_ERROR_FORWARDED);
+    case HANDOFF_FORWARD_TUNNEL: return forward_by_tunnel(skb, packet, entry, HANDOFF_ERROR_FORWARDED);
     default: return deliver_locally(skb, HANDOFF_ERROR_FORWARDED);
   }
 }
@@ -165,7 +166,7 @@ int handoff_forward(struct __sk_buff *skb) {
   note(entry, &packet, now);
   switch (entry->action) {
     case HANDOFF_FORWARD_MAC: return forward_to_mac(skb, entry, HANDOFF_FORWARDED);
-    case HANDOFF_FORWARD_TUNNEL: return forward_by_tunnel(skb, packet.ipv4, entry, HANDOFF_TUNNELLED);
+    case HANDOFF_FORWARD_TUNNEL: return forward_by_tunnel(skb, &packet, entry, HANDOFF_TUNNELLED);
     default: return deliver_locally(skb, HANDOFF_DELIVERED_LOCALLY);
   }
 }

@@ -70,15 +70,18 @@ static __always_inline void tell(__u32 loop, const struct serve_event *event, __
   if (counts) counts->events_lost++;
 }
 
-// Wakes the loop only when it does not look by itself.
+// Wakes the loop only when it does not look by itself, or when many connections have ended: how many are open is what the
+// dispatcher decides by, and it counts those that a distributor hands over without being told.
 static __always_inline void tell_or_wait(__u32 loop, const struct serve_event *event) {
   struct serve_attention *attention = bpf_map_lookup_elem(&serve_watching, &loop);
   if (!attention || bpf_ktime_get_ns() >= *(const volatile __u64 *)&attention->watching) {
     tell(loop, event, 0);
     return;
   }
-  __u64 told = __sync_fetch_and_add(&attention->told, 1);
-  tell(loop, event, told == SERVE_TOLD_TOGETHER - 1 ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP);
+  __u64 flags = BPF_RB_NO_WAKEUP;
+  if (event->kind == SERVE_ENDED && __sync_fetch_and_add(&attention->told, 1) == SERVE_TOLD_TOGETHER - 1)
+    flags = BPF_RB_FORCE_WAKEUP;
+  tell(loop, event, flags);
 }
 
 static __always_inline int refuse(struct serve_pending *pending, enum serve_result result, enum serve_outcome outcome) {

@@ -128,8 +128,10 @@ static __noinline bool enter_flow(
 // Finds the back-end of a request's target and the way there.
 static __always_inline bool find_back_end(
     const struct packet *packet, struct leased_request *request, __u64 now) {
-  struct lease_target_key key = {
-      .target = request->target.hash, .worker = request->worker, .epoch = request->lender->epoch};
+  __u32 first = 0;
+  const struct lease_worker *shared = bpf_map_lookup_elem(&lease_workers, &first);
+  if (!shared) return false;
+  struct lease_target_key key = {.target = request->target.hash, .epoch = shared->targets};
   const struct lease_target *target = bpf_map_lookup_elem(&lease_targets, &key);
   if (!target || now >= target->expires) return false;
   request->back_end = target->back_end;
@@ -164,6 +166,7 @@ __noinline int hand_off(struct __sk_buff *skb, const struct packet *packet, __u3
   if (!read_negotiated(skb, packet, shake, &request.header, now)) return GO_ON;
   __u32 mtu = 0, room = sizeof(request.header) + sizeof(struct outer_ipv6);
   if (bpf_check_mtu(skb, request.node->interface, &mtu, room, 0)) return GO_ON;
+  if (packet->end - ETH_HLEN + room > request.node->mtu) return GO_ON;
   if (!take_credit(request.purse, now, &request.term)) return follow_or_go_on(packet);
   // Never the name of a handoff by the worker, whose numbers of slots are far below.
   __u64 number = 1ULL << 63 | __sync_fetch_and_add(&request.lender->made, 1);

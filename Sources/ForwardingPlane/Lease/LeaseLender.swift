@@ -7,7 +7,7 @@ import Handoff
 public import Wire
 
 /// One worker's hand in the program's handoffs: targets whose back-end it may repeat, ways to back-ends, and credits. The
-/// program takes a credit for each connection and tells of it in the worker's ring.
+/// program takes a credit for each connection and tells of it in the worker's ring. Targets are common to all workers.
 ///
 /// For one thread. Credits move without a system call, the rest takes one each.
 @safe
@@ -16,19 +16,23 @@ public struct LeaseLender: ~Copyable, @unchecked Sendable {
   private let worker: UInt32
   /// Written by the program at the same time.
   private let record: UnsafeMutablePointer<lease_worker>
-  /// Of targets; an earlier one's are unknown.
+  /// The first worker's record, which has the epoch of all targets.
+  private let common: UnsafeMutablePointer<lease_worker>
+  /// How often this worker has forgotten what it knew.
   public private(set) var epoch: UInt32 = 0
 
-  /// Purses lie behind the four words of the record.
-  private static let firstPurse = 4
+  /// Purses lie behind the five words of the record.
+  private static let firstPurse = 5
   private static let originWord = 0
   private static let wokenWord = 2
   private static let epochWord = 3
+  private static let targetsWord = 4
 
-  init(_ plane: LeasePlane, worker: UInt32, origin: UInt64, record: UnsafeMutablePointer<lease_worker>) {
+  init(_ plane: LeasePlane, worker: UInt32, origin: UInt64, records: UnsafeMutablePointer<lease_worker>) {
     self.plane = plane
     self.worker = worker
-    unsafe self.record = record
+    unsafe record = records + Int(worker)
+    unsafe common = records
     precondition(MemoryLayout<lease_worker>.offset(of: \.purses) == LeaseLender.firstPurse * 8)
     store(UInt(truncatingIfNeeded: origin), at: LeaseLender.originWord)
   }
@@ -46,6 +50,10 @@ public struct LeaseLender: ~Copyable, @unchecked Sendable {
   private func word(_ number: Int) -> UnsafeMutablePointer<UInt> {
     precondition((0..<MemoryLayout<lease_worker>.size / 8).contains(number))
     return unsafe UnsafeMutableRawPointer(record).assumingMemoryBound(to: UInt.self) + number
+  }
+
+  private var targetsEpoch: UnsafeMutablePointer<UInt> {
+    unsafe UnsafeMutableRawPointer(common).assumingMemoryBound(to: UInt.self) + LeaseLender.targetsWord
   }
 
   private func load(_ number: Int) -> UInt { unsafe clinux_load_acquire(word(number)) }
@@ -85,11 +93,11 @@ public struct LeaseLender: ~Copyable, @unchecked Sendable {
   public static var lookAgain: UInt64 { 2 * UInt64(LEASE_TOLD_WITHIN) }
 
   private func key(_ target: UInt64) -> lease_target_key {
-    lease_target_key(target: target, worker: worker, epoch: epoch)
+    lease_target_key(target: target, epoch: UInt64(unsafe clinux_load_acquire(targetsEpoch)))
   }
 
-  /// Where requests for a target go, until a time in nanoseconds of `MonotonicTime`. Without room for it in the kernel the
-  /// worker is asked.
+  /// Where requests for a target go, to whichever worker they come, until a time in nanoseconds of `MonotonicTime`. Without room
+  /// for it in the kernel the worker is asked.
   public func setTarget(_ target: UInt64, backEnd: UInt16, until time: UInt64) {
     var key = key(target)
     var value = lease_target(expires: time, back_end: UInt32(backEnd), zero: 0)
@@ -101,10 +109,14 @@ public struct LeaseLender: ~Copyable, @unchecked Sendable {
     _ = unsafe bpf_map_delete_elem(plane.maps.targets.raw, &key)
   }
 
-  /// Forgets all of the worker's targets.
+  /// Forgets all targets, those of other workers as well.
   public mutating func forgetTargets() {
     epoch &+= 1
     store(UInt(epoch), at: LeaseLender.epochWord)
+    while true {
+      let old = unsafe clinux_load_acquire(targetsEpoch)
+      if unsafe clinux_replace_if(targetsEpoch, old, old &+ 1) != 0 { return }
+    }
   }
 
   /// Sets or removes the way to a back-end.
@@ -143,6 +155,7 @@ extension lease_node {
     self.node = handoff_address(node.tunnel.node)
     source = handoff_address(node.tunnel.source)
     interface = node.tunnel.interface
+    mtu = UInt32(clamping: node.tunnel.mtu)
     key = (node.offer.key.first, node.offer.key.second)
     port = node.offer.port.bigEndian
     loop = node.offer.loop

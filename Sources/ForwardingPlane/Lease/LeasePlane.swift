@@ -40,7 +40,7 @@ public final class LeasePlane: @unchecked Sendable {
   public func lender(worker: Int, origin: UInt64) -> LeaseLender {
     precondition((0..<Int(HANDOFF_MAX_WORKERS)).contains(worker) && origin != 0)
     // SAFETY: the index is within the array, and the lender keeps `self`.
-    return unsafe LeaseLender(self, worker: UInt32(worker), origin: origin, record: records + worker)
+    return unsafe LeaseLender(self, worker: UInt32(worker), origin: origin, records: records)
   }
 }
 

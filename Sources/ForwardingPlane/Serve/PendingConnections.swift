@@ -79,6 +79,40 @@ public struct PendingConnections: Sendable {
     return unsafe bpf_map_update_elem(seen.raw, &key, &value, UInt64(BPF_NOEXIST)) == 0
   }
 
+  /// Removes what handoffs by packet have left that no connection came of and that no distributor asked for since: the
+  /// listener's accept queue was full, and the distributor died or has forgotten them.
+  ///
+  /// - Parameter earlier: what this returned when it was called last, longer ago than any distributor waits.
+  /// - Returns: what is there of handoffs by packet now.
+  public func sweep(_ earlier: Set<Abandoned>) -> Set<Abandoned> {
+    var left: Set<Abandoned> = []
+    var key = serve_key()
+    var next = serve_key()
+    var result = unsafe bpf_map_get_next_key(map.raw, nil, &next)
+    // The walk may begin anew when its place is removed by others; it ends all the same.
+    for _ in 0..<2 * SERVE_MAX_PENDING where result == 0 {
+      key = next
+      var value = serve_pending()
+      let isThere = unsafe bpf_map_lookup_elem(map.raw, &key, &value) == 0
+      result = unsafe bpf_map_get_next_key(map.raw, &key, &next)
+      guard isThere, value.origin != 0 else { continue }
+      let entry = Abandoned(flow: FlowTuple(key), origin: value.origin, token: value.token)
+      if earlier.contains(entry) {
+        _ = unsafe bpf_map_delete_elem(map.raw, &key)
+      } else {
+        left.insert(entry)
+      }
+    }
+    return left
+  }
+
+  /// An entry that a handoff by packet has made.
+  public struct Abandoned: Hashable, Sendable {
+    let flow: FlowTuple
+    let origin: UInt64
+    let token: UInt64
+  }
+
   /// Returns whether the entry was still there. A segment that the kernel is just processing may have seen it before:
   /// whoever must know waits for `KernelBarrier.wait` and looks for the connection.
   public func remove(_ flow: FlowTuple) -> Bool {

@@ -32,9 +32,10 @@ public struct ClusterNode: Sendable {
     }
     if plan.server != nil { roles += ["-BE", "-bp", "\(cluster.serverPort)", "--serve-mode", cluster.serve] }
     if roles.isEmpty { return nil }
-    if !plan.isDispatcher { roles += ["-da", "\(dispatcher.ipv4)"] }
+    func inside(_ pair: LabAddresses.Pair) -> IPAddress { cluster.isIPv6Inside ? pair.ipv6 : pair.ipv4 }
+    if !plan.isDispatcher { roles += ["-da", "\(inside(dispatcher))"] }
     return [program] + roles + [
-      "--node-name", name, "--internal-address", "\(address.ipv4)", "--admin", "\(ClusterNode.admin)",
+      "--node-name", name, "--internal-address", "\(inside(address))", "--admin", "\(ClusterNode.admin)",
       "--log-level", cluster.logLevel,
     ] + cluster.extraOptions + plan.options
   }

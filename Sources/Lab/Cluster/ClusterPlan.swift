@@ -73,6 +73,8 @@ public struct ClusterPlan: Sendable {
   public var frontProgram: (any LabProgram)?
   /// Runs at the server nodes instead of their web server.
   public var serverProgram: (any LabProgram)?
+  /// True: nodes talk to each other by IPv6.
+  public var isIPv6Inside = false
   /// False: clients of this cluster use IPv4 only.
   public var servesIPv6 = true
   /// False: no application runs behind the web servers' `/app/`.

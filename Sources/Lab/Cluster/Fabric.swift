@@ -15,6 +15,10 @@ public struct Fabric: Sendable {
     self.router = router
     namespace = try run.makeNamespace("net")
     try Fabric.quieten(namespace)
+    // A switch has no packet filter; with br_netfilter each frame passes all hooks of IP at each bridge, where the kernel has it.
+    try namespace.run([
+      "sh", "-c", "for hook in /proc/sys/net/bridge/bridge-nf-call-*; do [ ! -e $hook ] || echo 0 > $hook; done",
+    ]).checked()
     for network in router == nil ? [.near] : LabNetwork.allCases {
       try Fabric.ip(
         namespace,

@@ -64,7 +64,9 @@ final class ServeHandoffBench {
 
   final class Listener: Sendable {
     let socket: StreamSocket
-    init(_ endpoint: Endpoint) throws { socket = try StreamSocket.listen(at: endpoint) }
+    init(_ endpoint: Endpoint, backlog: Int32 = 1024) throws {
+      socket = try StreamSocket.listen(at: endpoint, backlog: backlog)
+    }
   }
 
   /// An established connection of this node, made without a packet.

@@ -21,8 +21,8 @@ public struct CacheWorkload: Sendable {
   ]
 }
 
-/// The cache workload: each system in front of nodes with Varnish and a slow store. Its systems are not up together: each
-/// is measured with every workload after a time to fill the caches.
+/// The cache workload: each system in front of nodes with Varnish and a slow store. All are up during the whole of it, fill
+/// their caches at the same time, which costs the stores' time more than processors, and are measured in turn.
 struct CacheBench {
   let bench: Bench
   let home: String
@@ -67,6 +67,8 @@ struct CacheBench {
     }
     let folder = "\(home)/cached"
     try Cluster.writeDocuments(of: site, to: folder)
+    var running: [RunningSystem] = []
+    defer { for system in running { result.complaints += system.stop() } }
     for system in systems {
       if let reason = system.absence() {
         result.absent[system.name] = reason
@@ -74,30 +76,46 @@ struct CacheBench {
       }
       var plan = system.plan(servers: bench.servers, fronts: bench.fronts, documents: folder)
       plan.serverProgram = CacheNode()
-      let running = try RunningSystem(system, plan)
-      defer { result.complaints += running.stop() }
-      for workload in bench.cacheWorkloads {
-        let options: [String]
-        switch workload.requests {
-        case .zipf(let hot): options = zipf + ["--hot", "\(hot)"]
-        case .trace:
-          if sequence.isEmpty { continue }
-          options = sequence
+      running.append(try RunningSystem(system, plan))
+    }
+    for workload in bench.cacheWorkloads {
+      let options: [String]
+      switch workload.requests {
+      case .zipf(let hot): options = zipf + ["--hot", "\(hot)"]
+      case .trace:
+        if sequence.isEmpty { continue }
+        options = sequence
+      }
+      try fill(running, options)
+      for round in 0..<max(1, min(3, bench.rounds)) {
+        for step in running.indices {
+          let place = round % 2 == 0 ? step : running.count - 1 - step
+          let system = running[(place + round) % running.count]
+          let sample = try measure(system, options)
+          result.add(sample, workload.name, system.system.name, round)
+          progress(
+            "round \(round + 1) \(workload.name) \(system.system.name): \(Int(sample.requestsPerSecond))/s, hit ratio "
+              + "\(hundredths(sample.hitRatio ?? 0)), \(sample.errors) errors")
         }
-        let sample = try measure(running, options + ["--connections", "128"])
-        result.add(sample, workload.name, system.name, 0)
-        progress(
-          "\(workload.name) \(system.name): \(Int(sample.requestsPerSecond))/s, hit ratio \(hundredths(sample.hitRatio ?? 0)), "
-            + "\(sample.errors) errors")
       }
     }
   }
 
+  private static let connections = ["--connections", "128"]
+
+  /// Sends requests through all systems until the stores must have delivered most of the pages once.
+  private func fill(_ running: [RunningSystem], _ options: [String]) throws(LabError) {
+    let seconds = max(7, 2 * Double(running.count))
+    var loads: [LoadProcess] = []
+    for system in running {
+      loads.append(try LoadProcess(system.cluster, options + Self.connections + ["--seconds", "\(seconds)"]))
+    }
+    for load in loads { _ = try load.finish(within: seconds + 30) }
+  }
+
   private func measure(_ running: RunningSystem, _ options: [String]) throws(LabError) -> Sample {
-    // Never less than the stores need to deliver most of the pages once.
-    _ = try running.measure(options, seconds: max(7, bench.seconds))
     let before = try CacheNode.lookups(running.cluster)
-    var sample = try running.measure(options, seconds: max(3, bench.seconds))
+    var sample = try running.measure(options + Self.connections, seconds: max(3, bench.seconds))
     let after = try CacheNode.lookups(running.cluster)
     let hits = Double(after.hits - before.hits)
     let misses = Double(after.misses - before.misses)

@@ -130,10 +130,11 @@ struct IdleBench {
     return (result, Sample(report, usage))
   }
 
-  /// Waits until the kernel's memory stands still: what was there before goes with some delay.
+  /// Waits until the kernel's memory stands still: what was there before goes with some delay. Where other programs run it
+  /// never does.
   private func settle() {
     var last = Machine.kernelMemory()
-    for _ in 0..<20 {
+    for _ in 0..<10 {
       Pause.seconds(0.4)
       let now = Machine.kernelMemory()
       if abs(now - last) < 1 << 19 { return }
