@@ -58,6 +58,9 @@ struct Doctor: ParsableCommand {
   @Option(help: ArgumentHelp("auto, ring or queue, as for cluster_startup.", valueName: "path"))
   var packets: PacketPath = .auto
 
+  @Option(help: ArgumentHelp("auto, tc or xdp, as for cluster_startup.", valueName: "hook"))
+  var forwardingHook: ForwardingMode = .auto
+
   @Option(help: ArgumentHelp("Port of the server node for handoffs.", valueName: "port"))
   var handoffPort: UInt16 = 7001
 
@@ -106,3 +109,4 @@ struct Doctor: ParsableCommand {
 extension ServeMode: ExpressibleByArgument {}
 extension TunnelMode: ExpressibleByArgument {}
 extension PacketPath: ExpressibleByArgument {}
+extension ForwardingMode: ExpressibleByArgument {}

@@ -109,7 +109,7 @@ struct Examination {
       nodeName: HostFacts.name(), internalAddress: internalAddress, interface: interface,
       services: served.map { Endpoint($0, options.distributorPort) }, dispatcher: dispatcher,
       workers: options.workers ?? min(64, HostFacts.processors()), packets: options.packets, tunnel: options.tunnel,
-      instance: 0)
+      forwarding: options.forwardingHook, instance: 0)
     if let most = options.maxConnections { configuration.maximumFlows = Int(most) }
     return configuration
   }

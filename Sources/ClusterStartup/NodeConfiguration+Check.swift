@@ -195,6 +195,7 @@ private struct SettingCheck {
       queueNumber: value(.queueNumber, .integer("queue number", 0...65_535)) ?? 0,
       handshake: value(.handshake, .word("handshake mode")) ?? .auto,
       packets: value(.packets, .word("packet path")) ?? .auto,
+      forwarding: value(.forwardingHook, .word("forwarding hook")) ?? .auto,
       tunnel: value(.tunnel, .word("tunnel mode")) ?? .auto,
       handoffs: value(.handoffs, .word("handoff path")) ?? .auto, maximumFlows: maximum ?? 262_144,
       headTimeout: UInt64((value(.headTimeout, .seconds(0.1...3_600)) ?? 10) * 1e9))

@@ -98,6 +98,7 @@ struct DistributorSettings: Sendable, Hashable {
   var queueNumber: UInt16
   var handshake: HandshakeMode
   var packets: PacketPath
+  var forwarding: ForwardingMode
   var tunnel: TunnelMode
   var handoffs: HandoffPath
   /// Handed-off connections at a time.

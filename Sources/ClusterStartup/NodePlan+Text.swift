@@ -38,6 +38,7 @@ extension NodePlan {
       let last = Int(distributor.queueNumber) + workers - 1
       lines.append("workers          \(workers), queues \(distributor.queueNumber) to \(last)")
       lines.append("handshake        \(distributor.handshake.rawValue), packets by \(distributor.packets.rawValue)")
+      lines.append("forwarding       hook \(distributor.forwarding.rawValue)")
       lines.append("tunnels          \(distributor.tunnel.rawValue)")
       lines.append("handoffs         \(distributor.handoffs.rawValue)")
       lines.append("flows            at most \(distributor.maximumFlows)")

@@ -59,7 +59,8 @@ enum RoleLauncher {
       services: plan.services, dispatcher: plan.dispatcher, workers: plan.workers, firstQueue: settings.queueNumber,
       maximumFlows: Int(settings.maximumFlows), headTimeout: settings.headTimeout,
       handshake: settings.handshake, packets: settings.packets, tunnel: settings.tunnel,
-      sendsPackets: settings.handoffs != .message, instance: .random(in: .min ... .max))
+      forwarding: settings.forwarding, sendsPackets: settings.handoffs != .message, instance: .random(in: .min ... .max)
+    )
   }
 }
 

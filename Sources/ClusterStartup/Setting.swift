@@ -30,6 +30,7 @@ enum Setting: String, CaseIterable, Sendable {
   case handshake
   case packets
   case tunnel
+  case forwardingHook = "forwarding-hook"
   case handoffs
   case headTimeout = "head-timeout"
   case drainSeconds = "drain-seconds"
@@ -53,7 +54,8 @@ enum Setting: String, CaseIterable, Sendable {
   /// The roles that read it; empty when the process itself does.
   var readers: Set<NodeRole> {
     switch self {
-    case .distributorPort, .serve, .queueNumber, .handshake, .packets, .headTimeout: [.distributor]
+    case .distributorPort, .serve, .queueNumber, .handshake, .packets, .forwardingHook, .headTimeout:
+      [.distributor]
     case .serverPort, .handoffPort, .weight, .serveMode, .pool: [.backEnd]
     case .policy, .tLow, .tHigh, .admission, .leaseCredits, .leaseTime, .rules: [.dispatcher]
     case .maxConnections, .workers, .interface, .tunnel, .handoffs: [.distributor, .backEnd]

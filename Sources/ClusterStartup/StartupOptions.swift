@@ -134,6 +134,12 @@ struct StartupOptions: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
+      "Where packets of handed-off connections are forwarded: tc, xdp (at the driver), or auto for xdp where that is faster (default: auto).",
+      valueName: "hook"))
+  var forwardingHook: String?
+
+  @Option(
+    help: ArgumentHelp(
       "Tunnels to server nodes: always, never, or auto for those that are no neighbours of the distributor (default: auto).",
       valueName: "mode"))
   var tunnel: String?
@@ -208,6 +214,7 @@ extension StartupOptions {
     case .handshake: handshake
     case .packets: packets
     case .tunnel: tunnel
+    case .forwardingHook: forwardingHook
     case .handoffs: handoffs
     case .headTimeout: headTimeout
     case .drainSeconds: drainSeconds

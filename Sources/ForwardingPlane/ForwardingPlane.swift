@@ -13,17 +13,20 @@ public struct ForwardingPlaneConfiguration: Hashable, Sendable {
   public var capacity: Int
   /// `skb->mark` of packets for the back-end on this node; the rule that queues packets to user space lets it pass.
   public var localMark: UInt32
+  /// Where packets of handed-off connections are forwarded.
+  public var hook: ForwardingHook
 
   /// 262,144.
   public static var defaultCapacity: Int { Int(HANDOFF_DEFAULT_FLOWS) }
 
-  public init(capacity: Int = defaultCapacity, localMark: UInt32) {
+  public init(capacity: Int = defaultCapacity, localMark: UInt32, hook: ForwardingHook = .tc) {
     self.capacity = capacity
     self.localMark = localMark
+    self.hook = hook
   }
 }
 
-/// The BPF program at tc ingress of the distributor's interface.
+/// The BPF program at tc ingress of the distributor's interface, and the one at its driver where there is one.
 ///
 /// The program and its maps live as long as it is attached, also when this process dies: handed-off connections go on,
 /// and the next process takes them over. Only `detach` removes them. All calls are for the thread that owns this value,
@@ -39,6 +42,11 @@ public struct ForwardingPlane: ~Copyable, Sendable {
     case copied(flows: Int, lost: Int)
     /// The predecessor's flows are lost.
     case replaced(AdoptionObstacle)
+
+    /// Whether the predecessor's flow table is still the one in use.
+    var keepsTable: Bool {
+      if case .maps = self { true } else { false }
+    }
   }
 
   public let flows: FlowTable
@@ -57,6 +65,8 @@ public struct ForwardingPlane: ~Copyable, Sendable {
   public let leases: LeasePlane
   private let counterArray: CounterArray
   private let createdQdisc: Bool
+  /// Whether packets are forwarded at the driver.
+  public let driver: DriverPart
 
   /// Flows taken over from a predecessor that died.
   public var adoptedFlows: Int {
@@ -128,13 +138,22 @@ public struct ForwardingPlane: ~Copyable, Sendable {
     let leases = try LeasePlane(loaded.leaseMaps)
     let table = FlowTable(map: loaded.maps.flows, counters: counters, capacity: configuration.capacity)
     let adoption = table.adopt(from: predecessor, counters)
-    let created = try hook.createQdisc()
+    let driver = try DriverPart.attach(
+      at: DriverHook(hook), loaded.maps, configuration.hook, adopting: adoption)
+    let created: Bool
+    do {
+      created = try hook.createQdisc()
+    } catch {
+      driver.detach()
+      throw error
+    }
     let programID: UInt32
     do {
       let state = PlaneState(map: loaded.maps.state)
       try state.write(localMark: configuration.localMark, createdQdisc: created || createdBefore)
       programID = try hook.attach(loaded.program)
     } catch {
+      driver.detach()
       if created { try? hook.removeUnusedQdisc() }
       throw error
     }
@@ -144,7 +163,7 @@ public struct ForwardingPlane: ~Copyable, Sendable {
       handshake: HandshakeTable(
         handshake: loaded.maps.handshake, alive: loaded.maps.alive, rings: loaded.maps.rings),
       tunnels: TunnelTable(map: loaded.maps.tunnels), leases: leases, counterArray: counters,
-      createdQdisc: created || createdBefore)
+      createdQdisc: created || createdBefore, driver: driver)
   }
 
   /// Packets to these endpoints are the program's business from now on, packets to all others are not.
@@ -158,6 +177,8 @@ public struct ForwardingPlane: ~Copyable, Sendable {
   ///
   /// A program that somebody else has put in its place meanwhile stays.
   public consuming func detach() throws(ForwardingPlaneError) {
+    // First: the program at tc forwards in between.
+    driver.detach()
     do {
       guard try hook.attachedProgram() == programID else { return }
       try hook.detach()

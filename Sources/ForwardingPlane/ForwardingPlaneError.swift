@@ -16,6 +16,8 @@ public enum ForwardingPlaneError: Error, Hashable, Sendable {
   case programRejected(SystemError, log: String)
   /// A program that is not this one is attached where this one belongs.
   case hookTaken(interface: String, program: String)
+  /// Packets cannot be forwarded at the driver, and nothing else was allowed.
+  case noDriverHook(interface: String, DriverObstacle)
   case tooManyServices(count: Int, limit: Int)
   case tooManyTunnels(limit: Int)
   /// More addresses than a table of the tunnels' end holds.
@@ -59,6 +61,8 @@ extension ForwardingPlaneError: CustomStringConvertible {
       forwarding plane: program "\(program)" is attached to \(interface) where this one belongs; remove it with \
       `tc filter del dev \(interface) ingress pref \(TrafficHook.priority)`
       """
+    case .noDriverHook(let interface, let obstacle):
+      "forwarding plane: packets cannot be forwarded at the driver of \(interface): \(obstacle). \(obstacle.remedy)"
     case .tooManyServices(let count, let limit):
       "forwarding plane: \(count) services are more than the \(limit) that it can hold; serve fewer addresses or ports"
     case .tooManyTunnels(let limit):

@@ -96,20 +96,22 @@ struct LoadedProgram: Sendable {
   private static func settleMaps(
     _ object: borrowing BPFObject, capacity: UInt32, reusing existing: PlaneMaps?, withFlows: Bool
   ) throws(SystemError) {
-    if let maps = existing {
-      try object.reuse(mapNames.services, maps.services)
-      try object.reuse(mapNames.counters, maps.counters)
-      try object.reuse(mapNames.state, maps.state)
-      try object.reuse(mapNames.handshake, maps.handshake)
-      try object.reuse(mapNames.alive, maps.alive)
-      try object.reuse(mapNames.rings, maps.rings)
-      try object.reuse(mapNames.tunnels, maps.tunnels)
-    }
-    if withFlows, let maps = existing {
-      try object.reuse(mapNames.flows, maps.flows)
-    } else {
-      try object.resize(mapNames.flows, to: capacity)
-    }
+    if let maps = existing { try share(maps, with: object, withFlows: withFlows) }
+    if existing == nil || !withFlows { try object.resize(mapNames.flows, to: capacity) }
+  }
+
+  /// Before loading: maps that are there already take the place of an object's own.
+  static func share(
+    _ maps: PlaneMaps, with object: borrowing BPFObject, withFlows: Bool = true
+  ) throws(SystemError) {
+    try object.reuse(mapNames.services, maps.services)
+    try object.reuse(mapNames.counters, maps.counters)
+    try object.reuse(mapNames.state, maps.state)
+    try object.reuse(mapNames.handshake, maps.handshake)
+    try object.reuse(mapNames.alive, maps.alive)
+    try object.reuse(mapNames.rings, maps.rings)
+    try object.reuse(mapNames.tunnels, maps.tunnels)
+    if withFlows { try object.reuse(mapNames.flows, maps.flows) }
   }
 }
 

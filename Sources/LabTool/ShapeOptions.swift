@@ -57,6 +57,12 @@ struct ShapeOptions: ParsableArguments {
   @Option(help: ArgumentHelp("How packets come to the distributors' workers.", valueName: "auto|ring|queue"))
   var packets: String?
 
+  @Option(help: ArgumentHelp("Where distributors forward.", valueName: "auto|tc|xdp"))
+  var forwardingHook: String?
+
+  @Flag(help: "Network settings with which distributors can forward at their driver; needed for --forwarding-hook xdp.")
+  var driverSettings = false
+
   func plan() throws -> ClusterPlan {
     let servers = server.isEmpty ? WebServer.allCases : server
     guard (1...200).contains(distributors), (1...200).contains(clientAddresses), servers.count <= 200 else {
@@ -78,6 +84,8 @@ struct ShapeOptions: ParsableArguments {
     if let leaseCredits { plan.dispatcherOptions += ["--lease-credits", "\(leaseCredits)"] }
     if let handshake { plan.distributorOptions += ["--handshake", handshake] }
     if let packets { plan.distributorOptions += ["--packets", packets] }
+    if let forwardingHook { plan.distributorOptions += ["--forwarding-hook", forwardingHook] }
+    plan.forwardsAtDriver = driverSettings
     return plan
   }
 

@@ -12,6 +12,8 @@ public struct NetlinkSocket: ~Copyable {
     case route = 0
     /// Sockets by their 4-tuple.
     case socketDiagnostics = 4
+    /// What devices can do, among much else.
+    case generic = 16
   }
 
   private let socket: OpaquePointer

@@ -35,7 +35,7 @@ struct RandomFrameTests {
   }
 
   /// A third is noise; two thirds are a frame of a flow with up to four bytes changed, or cut.
-  private static func frame(_ random: inout SeededRandom) -> Frame {
+  static func frame(_ random: inout SeededRandom) -> Frame {
     let kind = Int.random(in: 0..<6, using: &random)
     if kind < 2 {
       var bytes = (0..<Int.random(in: 60...200, using: &random)).map { _ in UInt8.random(in: 0...255, using: &random) }

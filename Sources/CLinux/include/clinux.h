@@ -111,3 +111,13 @@ static inline int clinux_clock_state(void) {
   struct timex state = {0};
   return adjtimex(&state);
 }
+// The name of a device's driver, into 32 bytes.
+static inline int clinux_ethtool_driver(int fd, const char *interface, char *driver) {
+  struct ethtool_drvinfo info = {.cmd = ETHTOOL_GDRVINFO};
+  struct ifreq request = {0};
+  for (int i = 0; i < IFNAMSIZ - 1 && interface[i]; i++) request.ifr_name[i] = interface[i];
+  request.ifr_data = (char *)&info;
+  int result = ioctl(fd, SIOCETHTOOL, &request);
+  for (int i = 0; i < 32; i++) driver[i] = info.driver[i];
+  return result;
+}

@@ -26,7 +26,44 @@ public enum DistributorChecks {
       findings.append(DoctorFinding(.distributor, "served addresses", .missing(error.problem, remedy: error.remedy)))
     }
     findings.append(place(configuration.interface))
+    findings.append(driver(configuration))
     return findings
+  }
+
+  /// Where packets of handed-off connections would be forwarded.
+  private static func driver(_ configuration: DistributorConfiguration) -> DoctorFinding {
+    let check = "driver of \(configuration.interface)"
+    if configuration.forwarding == .tc {
+      return DoctorFinding(.distributor, check, .ok("not used (--forwarding-hook tc)"))
+    }
+    do throws(ForwardingPlaneError) {
+      let obstacle = try DriverPart.obstacle(
+        interface: configuration.interface, ForwardingHook(configuration.forwarding))
+      guard let obstacle else {
+        return DoctorFinding(
+          .distributor, check, .ok("runs XDP programs; packets of handed-off connections are forwarded there"))
+      }
+      // What `auto` chooses is nobody's loss.
+      if configuration.forwarding == .auto {
+        return DoctorFinding(.distributor, check, .ok("not used, packets are forwarded at tc: \(obstacle)"))
+      }
+      return DoctorFinding(
+        .distributor, check, .missing("Packets cannot be forwarded there: \(obstacle)", remedy: obstacle.remedy))
+    } catch {
+      return DoctorFinding(.distributor, check, .missing("\(error)", remedy: "Name the interface with --interface"))
+    }
+  }
+
+  private static func driverProgram(_ wanted: ForwardingMode) -> DoctorFinding {
+    do throws(DriverObstacle) {
+      try DriverPart.tryLoading()
+      return DoctorFinding(.distributor, "driver program", .ok("it was loaded"))
+    } catch {
+      return DoctorFinding(
+        .distributor, "driver program", found: "", problem: "It cannot be loaded: \(error)", isNeeded: wanted == .xdp,
+        loss: "packets of handed-off connections are forwarded at tc whatever the driver can do",
+        remedy: error.remedy)
+    }
   }
 
   /// Bytes that a tunnel's outer headers take.
@@ -56,8 +93,11 @@ public enum DistributorChecks {
   ///
   /// The calling thread must be in a `TrialNamespace`.
   public static func trials(_ configuration: DistributorConfiguration) -> [DoctorFinding] {
+    let wanted = configuration.forwarding
     var configuration = configuration
     configuration.interface = TrialNamespace.interface
+    // Its driver runs no programs.
+    configuration.forwarding = .tc
     var findings: [DoctorFinding] = []
     do throws(StartupFailure) {
       let plane = try DistributorService.attachPlane(
@@ -66,6 +106,7 @@ public enum DistributorChecks {
         DoctorFinding(
           .distributor, "forwarding program",
           .ok("it was loaded, attached and removed, with a table of \(configuration.maximumFlows) flows")))
+      findings.append(driverProgram(wanted))
       if configuration.packets != .queue { findings.append(rings(configuration, plane.handshake)) }
       if configuration.sendsPackets {
         findings.append(packetSockets(interface: TrialNamespace.interfaceIndex))

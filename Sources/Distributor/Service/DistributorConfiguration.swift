@@ -22,6 +22,16 @@ public enum PacketPath: String, Sendable, Hashable, CaseIterable {
   case queue
 }
 
+/// Where packets of handed-off connections are forwarded.
+public enum ForwardingMode: String, Sendable, Hashable, CaseIterable {
+  /// At the interface's driver where that is faster and the device's settings allow it, else at tc ingress.
+  case auto
+  /// At tc ingress.
+  case tc
+  /// At the driver (native XDP); it is an error when that cannot be.
+  case xdp
+}
+
 /// What a distributor needs to know to run.
 public struct DistributorConfiguration: Sendable, Hashable {
   /// Unique in the cluster.
@@ -46,6 +56,7 @@ public struct DistributorConfiguration: Sendable, Hashable {
   public var handshake: HandshakeMode
   public var packets: PacketPath
   public var tunnel: TunnelMode
+  public var forwarding: ForwardingMode
   /// Handoffs go by packet to nodes that take them so.
   public var sendsPackets: Bool
   /// Drawn at process start, names this run of the process.
@@ -55,7 +66,8 @@ public struct DistributorConfiguration: Sendable, Hashable {
     nodeName: String, internalAddress: IPAddress, interface: String, services: [Endpoint], dispatcher: Endpoint,
     workers: Int = 1, firstQueue: UInt16 = 0, localMark: UInt32 = 0x4846, maximumFlows: Int = 262_144,
     headTimeout: UInt64 = 10_000_000_000, handshake: HandshakeMode = .auto,
-    packets: PacketPath = .auto, tunnel: TunnelMode = .auto, sendsPackets: Bool = true, instance: UInt64
+    packets: PacketPath = .auto, tunnel: TunnelMode = .auto, forwarding: ForwardingMode = .auto,
+    sendsPackets: Bool = true, instance: UInt64
   ) {
     self.nodeName = nodeName
     self.internalAddress = internalAddress
@@ -70,6 +82,7 @@ public struct DistributorConfiguration: Sendable, Hashable {
     self.handshake = handshake
     self.packets = packets
     self.tunnel = tunnel
+    self.forwarding = forwarding
     self.sendsPackets = sendsPackets
     self.instance = instance
   }

@@ -8,7 +8,9 @@ extension DistributorRole {
   /// Everything that the distributor counts, with a label for the worker; sums over workers are the reader's.
   func metricFamilies() -> [MetricFamily] {
     let workers = shared.statistics.map { $0.read() }
-    return responderFamilies(workers) + outcomeFamilies(workers) + workerFamilies(workers) + [planeFamily()]
+    return responderFamilies(workers) + outcomeFamilies(workers) + workerFamilies(workers) + [
+      planeFamily(), driverFamily(),
+    ]
   }
 
   private func responderFamilies(_ workers: [DistributorStatistics]) -> [MetricFamily] {
@@ -78,6 +80,19 @@ extension DistributorRole {
       samples: ForwardingOutcome.allCases.map { outcome in
         MetricFamily.Sample(
           labels: [MetricFamily.Label("outcome", outcome.label)], value: Double(counters?[outcome] ?? 0))
+      })
+  }
+
+  private func driverFamily() -> MetricFamily {
+    let counters = shared.driver.counters()
+    return MetricFamily(
+      "handoff_driver_packets_total",
+      help:
+        "Frames at the interface's driver by what the forwarding program there did; those passed are counted again at tc",
+      kind: .counter,
+      samples: DriverOutcome.allCases.map { outcome in
+        MetricFamily.Sample(
+          labels: [MetricFamily.Label("outcome", outcome.label)], value: Double(counters[outcome]))
       })
   }
 

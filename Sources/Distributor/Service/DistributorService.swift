@@ -40,7 +40,7 @@ public enum DistributorService {
     do throws(SystemError) {
       let shared = try DistributorShared(
         flowTable: flowTable, handshake: handshake, leasePlane: leasePlane, reach: reach, keys: keys,
-        answersInKernel: intake.answersInKernel, workers: configuration.workers)
+        driver: plane.driver, answersInKernel: intake.answersInKernel, workers: configuration.workers)
       let role = DistributorRole(
         configuration, shared: shared, resources: DistributorRole.Resources(plane: plane, lock: lock), logger: logger)
       try role.startWorkers(intake.takeSources())
@@ -142,9 +142,12 @@ public enum DistributorService {
       let plane = try ForwardingPlane.attach(
         interface: configuration.interface,
         configuration: ForwardingPlaneConfiguration(
-          capacity: configuration.maximumFlows, localMark: configuration.localMark))
+          capacity: configuration.maximumFlows, localMark: configuration.localMark,
+          hook: ForwardingHook(configuration.forwarding)))
       try plane.setServices(configuration.services)
-      logger.notice("forwarding plane attached", metadata: ["predecessor": "\(plane.adoption)"])
+      logger.notice(
+        "forwarding plane attached",
+        metadata: ["predecessor": "\(plane.adoption)", "forwards": "\(plane.driver.choice)"])
       return plane
     } catch {
       throw StartupFailure(

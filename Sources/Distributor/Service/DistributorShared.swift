@@ -15,6 +15,8 @@ final class DistributorShared: Sendable {
   let reach: ReachFinder
   /// The present secrets; worker 0 rotates them.
   let keys: Published<HandshakeKeys>
+  /// Worker 0 looks after it.
+  let driver: DriverPart
   let answersInKernel: Bool
   let wakeUps: [WakeUp]
   /// Set when the role is asked to end: the time at which it ends whatever is still open.
@@ -26,13 +28,14 @@ final class DistributorShared: Sendable {
 
   init(
     flowTable: FlowTable, handshake: HandshakeTable, leasePlane: LeasePlane?, reach: ReachFinder, keys: HandshakeKeys,
-    answersInKernel: Bool, workers: Int
+    driver: DriverPart, answersInKernel: Bool, workers: Int
   ) throws(SystemError) {
     self.flowTable = flowTable
     self.handshake = handshake
     self.leasePlane = leasePlane
     self.reach = reach
     self.keys = Published(keys)
+    self.driver = driver
     self.answersInKernel = answersInKernel
     var wakeUps: [WakeUp] = []
     for _ in 0..<workers { wakeUps.append(try WakeUp()) }

@@ -16,6 +16,7 @@ extension DistributorWorker {
     shared.handshake.keepAlive(worker: index, until: core.now + DistributorWorker.aliveFor)
     var keys = shared.keys.read()
     if index == 0 {
+      shared.driver.adapt()
       var random = SystemRandomNumberGenerator()
       if keys.rotate(now: core.now, using: &random) {
         shared.handshake.secrets = HandshakeSecrets(keys)

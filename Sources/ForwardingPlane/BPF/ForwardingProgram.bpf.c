@@ -24,26 +24,25 @@
 
 // In this order: each uses those before it.
 #include "maps.bpf.h"
+#include "verdict.bpf.h"
 #include "frame.bpf.h"
 #include "icmp.bpf.h"
 #include "packet.bpf.h"
+#include "checksum.bpf.h"
 #include "siphash.bpf.h"
 #include "flow_hash.bpf.h"
-#include "options.bpf.h"
 #include "cookie.bpf.h"
+#include "established.bpf.h"
+#include "options.bpf.h"
 #include "answer.bpf.h"
 #include "ring.bpf.h"
 #include "handshake.bpf.h"
+#include "outer.bpf.h"
 #include "too_long.bpf.h"
 #include "tunnel.bpf.h"
 #include "handoff_tag.bpf.h"
 #include "lease.bpf.h"
 #include "hand_off.bpf.h"
-
-static __always_inline bool is_served(const struct packet *packet) {
-  struct handoff_service_key key = {.address = packet->key.service, .port = packet->key.service_port};
-  return bpf_map_lookup_elem(&handoff_service, &key) != NULL;
-}
 
 static __always_inline int forward_to_mac(
     struct __sk_buff *skb, const struct handoff_flow_entry *entry, enum handoff_outcome outcome) {
@@ -147,14 +146,14 @@ int handoff_forward(struct __sk_buff *skb) {
     if (!entry) return finish(HANDOFF_TO_USER_SPACE, DROP);
   }
 
-  if (packet.rst && !packet.ack) {
+  if (may_confirm(&packet)) {
     const struct handoff_handshake *shake = handshake();
     if (shake && confirms_challenge(&packet, shake, now)) {
       if (bpf_map_delete_elem(&handoff_flows, &packet.key)) return finish(HANDOFF_TO_USER_SPACE, DROP);
       return finish(HANDOFF_CHALLENGE_CONFIRMED, CONSUMED);
     }
   }
-  if (entry->flags & (HANDOFF_ENDED | HANDOFF_CLIENT_FIN | HANDOFF_CLIENT_RST)) {
+  if (may_begin_anew(entry)) {
     const struct handoff_handshake *shake = handshake();
     if (shake && shake->flags & HANDOFF_ANSWERS_SYN && begins_anew(&packet, entry, shake, now)) {
       bool deleted = bpf_map_delete_elem(&handoff_flows, &packet.key) == 0;
@@ -164,12 +163,7 @@ int handoff_forward(struct __sk_buff *skb) {
       return verdict == FOLLOW ? finish(HANDOFF_TO_USER_SPACE, DROP) : verdict;
     }
   }
-  __u8 flags = entry->flags | (packet.fin ? HANDOFF_CLIENT_FIN : 0) | (packet.rst ? HANDOFF_CLIENT_RST : 0);
-  // Half of the number says enough: a client acknowledges far less than 64 KB at a time, and the flag stays.
-  if (packet.ack && (__u16)packet.acknowledgment != entry->send_next) flags |= HANDOFF_CLIENT_ACKNOWLEDGED;
-  // Written only when changed: the tick is coarse, and a clean cache line stays shared.
-  if (entry->last_seen != now) entry->last_seen = now;
-  if (entry->flags != flags) entry->flags = flags;
+  note(entry, &packet, now);
   switch (entry->action) {
     case HANDOFF_FORWARD_MAC: return forward_to_mac(skb, entry, HANDOFF_FORWARDED);
     case HANDOFF_FORWARD_TUNNEL: return forward_by_tunnel(skb, &packet, entry, HANDOFF_TUNNELLED);

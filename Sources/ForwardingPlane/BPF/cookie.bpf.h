@@ -3,6 +3,9 @@
 // SYN cookies: the same numbers as `SynCookie` and `CookieTimestamp` in Swift, which describe them.
 #pragma once
 
+// The scale of a client that offers none.
+enum { NO_SCALE = 15 };
+
 static __always_inline struct handoff_handshake *handshake(void) {
   __u32 zero = 0;
   return bpf_map_lookup_elem(&handoff_shake, &zero);

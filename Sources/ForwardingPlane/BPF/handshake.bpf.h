@@ -116,38 +116,12 @@ __noinline int challenge(
   return finish(HANDOFF_SYN_CHALLENGED, bpf_redirect(skb->ifindex, 0));
 }
 
-__noinline bool confirms_challenge(
-    const struct packet *packet, const struct handoff_handshake *shake, __u64 now) {
-  if (!packet || !shake) return false;
-  struct flow_words words;
-  make_words(&words, &packet->key);
-  for (int age = 0; age < 2; age++) {
-    __u64 made = now - ((__u64)age << HANDOFF_COOKIE_COUNTER_SHIFT);
-    const struct handoff_cookie_key *key = cookie_key(shake, made);
-    if (key && challenge_number(key, &words, made) == packet->sequence) return true;
-  }
-  return false;
-}
-
 // An acknowledgment without data that completes a handshake answered here; the request tells user space all that it
 // says.
 __noinline bool completes_handshake(
     const struct packet *packet, const struct handoff_handshake *shake, __u64 now) {
   if (!packet || !shake) return false;
   if (!packet->ack || packet->syn || packet->fin || packet->rst || packet->text < packet->end) return false;
-  struct flow_words words;
-  make_words(&words, &packet->key);
-  return is_cookie(shake, &words, packet->sequence - 1, packet->acknowledgment - 1, now);
-}
-
-// An acknowledgment of a connection whose SYN was answered here although the tuple's last connection has a flow: its client
-// had closed, or user space had not entered it yet.
-__noinline bool begins_anew(
-    const struct packet *packet, const struct handoff_flow_entry *entry, const struct handoff_handshake *shake,
-    __u64 now) {
-  if (!packet || !entry || !shake) return false;
-  if (!packet->ack || packet->syn || packet->rst) return false;
-  if (packet->sequence - 1 == entry->client_isn) return false;
   struct flow_words words;
   make_words(&words, &packet->key);
   return is_cookie(shake, &words, packet->sequence - 1, packet->acknowledgment - 1, now);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 //
-// The program's maps, and the one way to end with a packet.
+// The maps of the programs at a distributor's interface, and how packets are counted.
 #pragma once
 
 // Not LRU: an entry that the kernel evicts under load is a broken connection. A full table refuses the handoff instead.
@@ -62,19 +62,22 @@ struct {
   __array(values, struct packet_ring);
 } handoff_rings SEC(".maps");
 
-// TC_ACT_UNSPEC rather than TC_ACT_OK: filters of others at this hook still see the packet. CONSUMED is a packet that
-// was taken, not one that was lost: `dropwatch` and the qdisc's drop counter do not show it.
-enum { PASS = TC_ACT_UNSPEC, DROP = TC_ACT_SHOT, CONSUMED = TC_ACT_STOLEN };
+// An array, so that a flow's packet finds its node without hashing.
+struct {
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(max_entries, TUNNEL_MAX_NODES);
+  __type(key, __u32);
+  __type(value, struct tunnel_node);
+} handoff_tunnels SEC(".maps");
 
-// Success of the parsing steps; anything else is the packet's outcome.
-enum { GO_ON = HANDOFF_OUTCOMES, FOLLOW };
-
-static __always_inline int finish(enum handoff_outcome outcome, int verdict) {
+static __always_inline void count(enum handoff_outcome outcome) {
   __u32 zero = 0;
   struct handoff_counters *counters = bpf_map_lookup_elem(&handoff_counts, &zero);
   __u32 index = outcome;
   // The compiler knows what global functions return, the verifier does not.
   asm volatile("" : "+r"(index));
   if (counters && index < HANDOFF_OUTCOMES) counters->packets[index]++;
-  return verdict;
 }
+
+// Success of the parsing steps; anything else is the packet's outcome.
+enum { GO_ON = HANDOFF_OUTCOMES, FOLLOW };

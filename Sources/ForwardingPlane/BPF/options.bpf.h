@@ -3,12 +3,12 @@
 // The options of a SYN: the rules of `TCPOptions.parse` in Swift.
 #pragma once
 
-enum { LONGEST_TCP_HEADER = 60, NO_SCALE = 15 };
+enum { LONGEST_TCP_HEADER = 60 };
 
 struct syn_options {
   __u32 timestamp;
   __u16 segment_size;
-  // NO_SCALE without the option.
+  // NO_SCALE (cookie.bpf.h) without the option.
   __u8 scale;
   bool has_segment_size, has_timestamp, sack;
 };

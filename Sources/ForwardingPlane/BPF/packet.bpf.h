@@ -10,6 +10,8 @@ struct packet {
   __u32 sequence, acknowledgment;
   // From the start of the frame: the TCP header, its end, and the end of the IP packet.
   __u32 tcp, text, end;
+  // As it stands in the TCP header.
+  __sum16 checksum;
   bool syn, ack, fin, rst;
   bool ipv4;
   // An ICMP error about a packet of the flow: of the TCP header nothing is known.
@@ -27,9 +29,9 @@ static __always_inline bool within(__u64 *value, __u64 least, __u64 most) {
 }
 
 // `offset` is where the TCP header begins, `end` where the IP packet does end, both from the start of the frame.
-static __always_inline int parse_tcp(struct __sk_buff *skb, __u32 offset, __u32 end, struct packet *packet) {
+static __always_inline int parse_tcp(hook_context *context, __u32 offset, __u32 end, struct packet *packet) {
   if (offset + sizeof(struct tcphdr) > end) return HANDOFF_MALFORMED;
-  struct tcphdr *tcp = header(skb, offset, sizeof(*tcp));
+  struct tcphdr *tcp = header(context, offset, sizeof(*tcp));
   if (!tcp) return HANDOFF_MALFORMED;
   if (tcp->doff < 5 || offset + tcp->doff * 4 > end) return HANDOFF_MALFORMED;
   packet->error = false;
@@ -40,6 +42,7 @@ static __always_inline int parse_tcp(struct __sk_buff *skb, __u32 offset, __u32 
   packet->tcp = offset;
   packet->text = offset + tcp->doff * 4;
   packet->end = end;
+  packet->checksum = tcp->check;
   packet->syn = tcp->syn;
   packet->ack = tcp->ack;
   packet->fin = tcp->fin;
@@ -47,14 +50,14 @@ static __always_inline int parse_tcp(struct __sk_buff *skb, __u32 offset, __u32 
   return GO_ON;
 }
 
-static __always_inline int parse_ipv4(struct __sk_buff *skb, struct packet *packet) {
-  struct iphdr *ip = header(skb, ETH_HLEN, sizeof(*ip));
+static __always_inline int parse_ipv4(hook_context *context, struct packet *packet) {
+  struct iphdr *ip = header(context, ETH_HLEN, sizeof(*ip));
   if (!ip) return HANDOFF_MALFORMED;
   if (ip->version != 4 || ip->ihl < 5) return HANDOFF_MALFORMED;
   packet->ipv4 = true;
   if (ip->protocol == IPPROTO_ICMP && !(ip->frag_off & bpf_htons(0x3fff))) {
     packet->error = true;
-    return parse_icmp(skb, ETH_HLEN + ip->ihl * 4, &packet->key);
+    return parse_icmp(context, ETH_HLEN + ip->ihl * 4, &packet->key);
   }
   if (ip->protocol != IPPROTO_TCP) return HANDOFF_NOT_SERVICE;
   __builtin_memset(&packet->key, 0, sizeof(packet->key));
@@ -63,10 +66,9 @@ static __always_inline int parse_ipv4(struct __sk_buff *skb, struct packet *pack
   packet->key.service.words[3] = ip->daddr;
   if (ip->frag_off & bpf_htons(0x3fff)) return HANDOFF_FRAGMENT;  // more fragments, or an offset
   __u32 total = bpf_ntohs(ip->tot_len);
-  // Segments that the kernel joined beyond 64 KB (gro_ipv4_max_size) carry a total length of 0.
-  if (total == 0 && skb->gso_size) total = skb->len - ETH_HLEN;
-  if (ETH_HLEN + total > skb->len) return HANDOFF_MALFORMED;
-  return parse_tcp(skb, ETH_HLEN + ip->ihl * 4, ETH_HLEN + total, packet);
+  if (total == 0) total = joined_length(context);
+  if (ETH_HLEN + total > frame_length(context)) return HANDOFF_MALFORMED;
+  return parse_tcp(context, ETH_HLEN + ip->ihl * 4, ETH_HLEN + total, packet);
 }
 
 static __always_inline bool is_extension_header(__u8 next_header) {
@@ -81,32 +83,31 @@ static __always_inline bool is_extension_header(__u8 next_header) {
   }
 }
 
-static __always_inline int parse_ipv6(struct __sk_buff *skb, struct packet *packet) {
-  struct ipv6hdr *ip = header(skb, ETH_HLEN, sizeof(*ip));
+static __always_inline int parse_ipv6(hook_context *context, struct packet *packet) {
+  struct ipv6hdr *ip = header(context, ETH_HLEN, sizeof(*ip));
   if (!ip) return HANDOFF_MALFORMED;
   if (ip->version != 6) return HANDOFF_MALFORMED;
   if (is_extension_header(ip->nexthdr)) return HANDOFF_EXTENSION_HEADER;
   packet->ipv4 = false;
   if (ip->nexthdr == IPPROTO_ICMPV6) {
     packet->error = true;
-    return parse_icmpv6(skb, ETH_HLEN + sizeof(*ip), &packet->key);
+    return parse_icmpv6(context, ETH_HLEN + sizeof(*ip), &packet->key);
   }
   if (ip->nexthdr != IPPROTO_TCP) return HANDOFF_NOT_SERVICE;
   __u32 end = ETH_HLEN + sizeof(*ip) + bpf_ntohs(ip->payload_len);
-  if (end > skb->len) return HANDOFF_MALFORMED;
+  if (end > frame_length(context)) return HANDOFF_MALFORMED;
   __builtin_memcpy(&packet->key.client, &ip->saddr, sizeof(ip->saddr));
   __builtin_memcpy(&packet->key.service, &ip->daddr, sizeof(ip->daddr));
-  return parse_tcp(skb, ETH_HLEN + sizeof(*ip), end, packet);
+  return parse_tcp(context, ETH_HLEN + sizeof(*ip), end, packet);
 }
 
 // Global, not static: the verifier looks at it once, whatever comes after it.
-__noinline int parse(struct __sk_buff *skb, struct packet *packet) {
+__noinline int parse(hook_context *context, struct packet *packet) {
   if (!packet) return HANDOFF_MALFORMED;
-  // Flooded frames for other nodes come by here as well (veth, promiscuous mode): forwarding them would duplicate them.
-  if (skb->pkt_type != PACKET_HOST || skb->vlan_present) return HANDOFF_NOT_SERVICE;
-  struct ethhdr *ethernet = header(skb, 0, sizeof(*ethernet));
+  if (!is_for_this_node(context)) return HANDOFF_NOT_SERVICE;
+  struct ethhdr *ethernet = header(context, 0, sizeof(*ethernet));
   if (!ethernet) return HANDOFF_MALFORMED;
-  if (ethernet->h_proto == bpf_htons(ETH_P_IP)) return parse_ipv4(skb, packet);
-  if (ethernet->h_proto == bpf_htons(ETH_P_IPV6)) return parse_ipv6(skb, packet);
+  if (ethernet->h_proto == bpf_htons(ETH_P_IP)) return parse_ipv4(context, packet);
+  if (ethernet->h_proto == bpf_htons(ETH_P_IPV6)) return parse_ipv6(context, packet);
   return HANDOFF_NOT_SERVICE;
 }

@@ -64,6 +64,7 @@ public final class Cluster: Sendable {
       }
       let namespace = try fabric.attach(
         nodePlan.name, addresses: addresses, offloads: plan.offloads, network: nodePlan.network)
+      if plan.forwardsAtDriver, nodePlan.isDistributor { try fabric.letDriverForward(nodePlan.name) }
       let folder = "\(run.folder)/\(nodePlan.name)"
       try Folder.create(folder)
       let web = nodePlan.server.map { kind in

@@ -66,6 +66,8 @@ public struct ClusterPlan: Sendable {
   /// False: no segmentation or checksum offload at the clients and server nodes, so that captures show what a real
   /// wire would carry.
   public var offloads = true
+  /// The network's settings are such that distributors can forward at their driver (`--forwarding-hook xdp`).
+  public var forwardsAtDriver = false
 
   /// Stands at the fronts' nodes instead of HAProxy as the lab configures it; only with `Front.haproxy`.
   public var frontProgram: (any LabProgram)?

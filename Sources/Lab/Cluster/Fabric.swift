@@ -94,6 +94,12 @@ public struct Fabric: Sendable {
     return (node, wire)
   }
 
+  /// Sets the bridge's port of a node so that the node's programs can forward packets at the driver of its `eth0`: the port
+  /// takes frames that they redirect (GRO), and sends none longer than the network carries or with an unfinished checksum.
+  public func letDriverForward(_ name: String) throws(LabError) {
+    try namespace.run(["ethtool", "-K", name, "tx", "off", "gro", "on"]).checked()
+  }
+
   private func mtu(of network: LabNetwork) -> Int { network == .far ? router?.farMTU ?? 1500 : 1500 }
 
   /// A namespace with a leg in each network. A server node's answers come from an address that is in another network than

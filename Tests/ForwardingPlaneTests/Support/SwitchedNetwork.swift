@@ -12,7 +12,7 @@ final class SwitchedNetwork: Sendable {
   }
 
   let nodes: [Node]
-  private let bridge: NetworkNamespace
+  let bridge: NetworkNamespace
 
   init(_ names: [String]) throws {
     let bridge = try NetworkNamespace.create(TestInterface.uniqueName("s"))

@@ -46,11 +46,23 @@ final class TestInterface: Sendable {
 
   static let localMark: UInt32 = 0x4c41
 
-  func attach(capacity: Int = 1024) throws -> ForwardingPlane {
+  func attach(capacity: Int = 1024, hook: ForwardingHook = .tc) throws -> ForwardingPlane {
     try namespace.perform {
       try ForwardingPlane.attach(
-        interface: "d0", configuration: ForwardingPlaneConfiguration(capacity: capacity, localMark: Self.localMark))
+        interface: "d0",
+        configuration: ForwardingPlaneConfiguration(capacity: capacity, localMark: Self.localMark, hook: hook))
     }
+  }
+
+  /// Lets `d1` take frames that an XDP program at `d0` redirects there.
+  func takeRedirected(_ takes: Bool = true) throws {
+    try namespace.run(["ethtool", "-K", "d1", "gro", takes ? "on" : "off"]).checked()
+  }
+
+  /// What `ip` shows of the XDP program of `d0`.
+  func driverProgram() throws -> String? {
+    let shown = try namespace.run(["ip", "-d", "link", "show", "dev", "d0"]).checked().output
+    return shown.split(separator: "\n").first { $0.contains("prog/xdp") }.map(String.init)
   }
 
   /// What `tc` shows of the interface: its clsact qdisc and the filters at both hooks.
