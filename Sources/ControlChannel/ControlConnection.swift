@@ -139,10 +139,14 @@ public final class ControlConnection {
 
   /// Reads what is there, at most `readsPerCall` buffers, and gives each message in order. Pings end here. What is left
   /// makes the descriptor ready again (level-triggered), so that a peer that never pauses cannot hold the loop.
+  /// - Parameter toTheEnd: the socket says that the peer has closed. All that it sent is read, and then `.closed` is thrown, so
+  ///   that nobody takes the last messages for those of a peer that is there.
   public func receive(
-    now: UInt64, _ body: (consuming Message) -> Void
+    now: UInt64, toTheEnd: Bool = false, _ body: (consuming Message) -> Void
   ) throws(ControlChannelError) {
-    for _ in 0..<ControlConnection.readsPerCall {
+    var reads = 0
+    while toTheEnd || reads < ControlConnection.readsPerCall {
+      reads += 1
       makeRoom()
       let capacity = received.count - filled
       let result: StreamSocket.ReadResult
@@ -159,7 +163,7 @@ public final class ControlConnection {
         filled += count
         try deliver(body)
         // A short read means that the socket is dry: saves the read that would only say so.
-        if count < capacity { return }
+        if count < capacity, !toTheEnd { return }
       }
     }
   }
@@ -198,12 +202,16 @@ public final class ControlConnection {
     }
   }
 
+  /// Whether the peer has said nothing for so long that it is taken for dead. What is unread then came while this process was
+  /// stopped or cut off, and its peer has given it up as well.
+  public func isSilent(now: UInt64) -> Bool { now >= lastReceived + ControlConnection.silenceLimit }
+
   /// Queues a ping when nothing was sent for a while.
   ///
   /// - Returns: when to call again, in nanoseconds.
   /// - Throws: `.silent` when the peer said nothing for `silenceLimit`.
   public func keepAlive(now: UInt64) throws(ControlChannelError) -> UInt64 {
-    if now >= lastReceived + ControlConnection.silenceLimit { throw .silent }
+    if isSilent(now: now) { throw .silent }
     if sentSinceTick {
       sentSinceTick = false
       lastSent = now

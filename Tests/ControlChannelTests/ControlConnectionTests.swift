@@ -90,6 +90,24 @@ func receive(_ count: Int, at connection: ControlConnection, now: UInt64 = 0) th
     #expect(throws: ControlChannelError.closed) { _ = try receive(1, at: connection) }
   }
 
+  /// A reader that stops at the last byte takes a handoff of a peer that is gone for one to be served.
+  @Test func whatAPeerSentBeforeItClosedIsReadTogetherWithItsEnd() throws {
+    let listener = try StreamSocket.listen(at: Endpoint(IPAddress(ipv4: 0x7f00_0001), 0))
+    var near: ControlConnection? = try ControlConnection.dial(listener.localEndpoint(), now: 0)
+    let far = ControlConnection(adopting: try acceptOne(listener), now: 0)
+    var epoll = try Epoll(capacity: 1)
+    try epoll.add(far.descriptor, [.peerHangUp], token: 0)
+    near?.send(.abortHandoff(HandoffID(7)))
+    try near?.flush()
+    near = nil
+    try #require(epoll.wait(until: MonotonicTime.now() + 2_000_000_000) == 1)
+    var received: [Message] = []
+    #expect(throws: ControlChannelError.closed) {
+      try far.receive(now: 0, toTheEnd: true) { received.append($0) }
+    }
+    #expect(received == [.abortHandoff(HandoffID(7))])
+  }
+
   @Test func nobodyListening() throws {
     let port = try { try StreamSocket.listen(at: Endpoint(IPAddress(ipv4: 0x7f00_0001), 0)).localEndpoint() }()
     #expect(throws: (any Error).self) {

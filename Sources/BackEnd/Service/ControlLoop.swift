@@ -11,7 +11,7 @@ import Wire
 
 /// The agent's control thread: dispatcher, service addresses, web-server check, listener for distributors, end.
 struct ControlLoop: ~Copyable {
-  private enum Token: UInt64 {
+  enum Token: UInt64 {
     case signal, dispatcher, listener, addresses, serverIPv4, serverIPv6, own
   }
 
@@ -22,21 +22,21 @@ struct ControlLoop: ~Copyable {
   /// The only event loop, when it needs no thread of its own.
   private var own: HandoffLoop?
   private let dialer: Dialer
-  private let listener: StreamSocket
+  let listener: StreamSocket
   // Held until the end, so that no second agent starts while this one still cleans up.
   private let lock: AbstractLock
   private var network: NodeNetwork
-  private var tunnels: TunnelReception
-  private var epoll: Epoll
-  private var checkIPv4: ServerCheck
-  private var checkIPv6: ServerCheck
+  var tunnels: TunnelReception
+  var epoll: Epoll
+  var checkIPv4: ServerCheck
+  var checkIPv6: ServerCheck
 
   private var plan = ServiceAddressPlan()
   private var account = LoadAccount()
-  private var shown = AgentStatus()
+  var shown = AgentStatus()
   private var hasView = false
-  private var servesIPv4 = false
-  private var servesIPv6 = false
+  var servesIPv4 = false
+  var servesIPv6 = false
   private var addressesDue = false
   private var addressesFailed = false
   private var nextAddressCheck: UInt64 = 0
@@ -44,18 +44,18 @@ struct ControlLoop: ~Copyable {
   private var nextCountReport: UInt64 = 0
   private var isDraining = false
   var hasHadServices = false
-  private var adopted = 0
+  var adopted = 0
   let plane: ServePlane?
   var diagnostics: NetlinkSocket
   var services: [Endpoint] = []
   var judgements: [Bool: ListenerJudgement] = [:]
   var nextJudgement: UInt64 = 0
   /// When accepting goes on after it failed; nil while it does not.
-  private var acceptResumes: UInt64?
+  var acceptResumes: UInt64?
 
   /// At most one load report in this time: under load many ends share one.
   private static let reportInterval: UInt64 = 8_000_000
-  private static let second: UInt64 = 1_000_000_000
+  static let second: UInt64 = 1_000_000_000
 
   /// Takes what was opened.
   init(
@@ -225,40 +225,6 @@ struct ControlLoop: ~Copyable {
     return nextCountReport
   }
 
-  // MARK: Web server
-
-  /// One answering family is enough: a server that does not listen on ::1 still serves all IPv4 clients.
-  private var serverAnswers: Bool {
-    (servesIPv4 && checkIPv4.isUp == true && mayServe(isIPv4: true))
-      || (servesIPv6 && checkIPv6.isUp == true && mayServe(isIPv4: false))
-      || (!servesIPv4 && !servesIPv6 && checkIPv4.isUp == true)
-  }
-
-  private mutating func checkServers(_ now: UInt64) -> UInt64 {
-    let (upIPv4, upIPv6) = (checkIPv4.isUp, checkIPv6.isUp)
-    var next = UInt64.max
-    // Without any served address yet IPv4 stands for both.
-    if servesIPv4 || !servesIPv6 { next = min(next, checkIPv4.turn(epoll, now: now)) }
-    if servesIPv6 { next = min(next, checkIPv6.turn(epoll, now: now)) }
-    if checkIPv4.isUp != upIPv4 { logServer(checkIPv4) }
-    if checkIPv6.isUp != upIPv6 { logServer(checkIPv6) }
-    // Another listener: looked at before the dispatcher hears that the server is up.
-    if checkIPv4.isUp != upIPv4 || checkIPv6.isUp != upIPv6 { nextJudgement = 0 }
-    return next
-  }
-
-  private func logServer(_ check: borrowing ServerCheck) {
-    if check.isUp == true {
-      logger.info("the web server at \(check.server) answers")
-    } else {
-      logger.warning(
-        """
-        the web server at \(check.server) does not answer: \(check.problem). Handoffs of this address family are refused \
-        until it listens there
-        """)
-    }
-  }
-
   // MARK: Addresses
 
   private mutating func arrangeAddresses(_ now: UInt64) -> UInt64 {
@@ -272,34 +238,6 @@ struct ControlLoop: ~Copyable {
       for mailbox in shared.mailboxes { mailbox.set(countAddresses: plan.isWaiting) }
     }
     return plan.isWaiting || addressesFailed ? nextAddressCheck : .max
-  }
-
-  // MARK: Distributors
-
-  /// Gives each new control connection to the loop whose turn it is: there are few and they live long, so a hash over
-  /// listeners would leave loops idle.
-  private mutating func acceptDistributors(_ now: UInt64) {
-    do throws(SystemError) {
-      while let accepted = try listener.accept() {
-        tunnels.distributorConnected(from: accepted.peer.address)
-        shared.mailboxes[adopted % shared.mailboxes.count].adopt(accepted.take())
-        adopted += 1
-      }
-    } catch {
-      // At the descriptor limit the listener stays readable: look away for a while.
-      shown.controlConnectionsRefused += 1
-      logger.error("a distributor's control connection cannot be accepted: \(error). Raise LimitNOFILE")
-      acceptResumes = now + ControlLoop.second
-      try? epoll.modify(listener.raw, [], token: Token.listener.rawValue)
-    }
-  }
-
-  private mutating func resumeAccepting(_ now: UInt64) -> UInt64 {
-    guard let time = acceptResumes else { return .max }
-    if now < time { return time }
-    acceptResumes = nil
-    try? epoll.modify(listener.raw, .read, token: Token.listener.rawValue)
-    return .max
   }
 
   // MARK: End

@@ -55,14 +55,16 @@ extension HandoffLoop {
     connection.send(.hello(hello))
   }
 
-  mutating func peerReady(_ token: LoopToken, _ now: UInt64) {
+  mutating func peerReady(_ token: LoopToken, _ interest: Epoll.Interest, _ now: UInt64) {
     guard token.index < peers.count, token.isOf(generation: peers[token.index].generation),
       let connection = peers[token.index].connection
     else { return }
+    if connection.isSilent(now: now) { return losePeer(token.index, "\(ControlChannelError.silent)") }
     var messages: [Message] = []
     var failure: ControlChannelError?
     do {
-      try connection.receive(now: now) { messages.append($0) }
+      let isClosed = !interest.isDisjoint(with: [.peerHangUp, .hangUp, .error])
+      try connection.receive(now: now, toTheEnd: isClosed) { messages.append($0) }
     } catch {
       failure = error
     }

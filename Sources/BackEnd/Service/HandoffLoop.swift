@@ -137,7 +137,7 @@ struct HandoffLoop: ~Copyable {
     switch token.kind {
     case .client: relayReady(token, .client, ready.interest, now)
     case .server: relayReady(token, .server, ready.interest, now)
-    case .peer: peerReady(token, now)
+    case .peer: peerReady(token, ready.interest, now)
     case .mailbox: readMailbox(now)
     // Read in every turn.
     case .events, .direct: break
