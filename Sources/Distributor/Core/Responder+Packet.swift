@@ -1,7 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
 public import Handoff
-internal import Wire
+public import Wire
+
+/// A connection whose client has neither closed nor sent anything but its request.
+public struct PassingFlow: Hashable, Sendable, BitwiseCopyable {
+  public var flow: FlowTuple
+  public var clientInitial: SequenceNumber
+  public var sendNext: SequenceNumber
+}
 
 /// Handoffs that go as one packet to the node's kernel (docs/design/packet-handoff.md). The client's packets follow it at
 /// once; the agent's word that the connection stands comes later, with many others.
@@ -16,7 +23,18 @@ extension Responder {
     return table.slots[slot].assembler.contiguous == table.slots[slot].assembler.end
   }
 
-  /// The driver has sent the handoff by packet.
+  /// What the flow table has to know of a connection before its handoff goes by packet: where the way is short, the client
+  /// acknowledges the answer before sending has returned.
+  ///
+  /// - Returns: nil when nothing is handed off by this name.
+  public func flowToEnter(_ id: HandoffID) -> PassingFlow? {
+    guard let slot = find(id), case .handingOff = table.slots[slot].phase else { return nil }
+    let connection = table.slots[slot]
+    return PassingFlow(
+      flow: connection.flow, clientInitial: connection.clientInitial, sendNext: connection.sendNext)
+  }
+
+  /// The driver has entered the flow and sent the handoff by packet.
   public mutating func handoffPassed(_ id: HandoffID, now: UInt64, into actions: inout ActionList) {
     guard let slot = find(id), case .handingOff(let attempt, let backEnd) = table.slots[slot].phase else { return }
     tally.packetHandoffs &+= 1

@@ -29,7 +29,9 @@ extension DistributorWorker {
       case .flowEstablished(
         let id, let flow, let clientInitial, let sendNext, let backEnd, let isClosing, let requestedAt):
         statistics.handoffTime.observe(nanoseconds: core.now &- requestedAt)
-        establish(id, flow, clientInitial, sendNext, backEnd, isClosing: isClosing)
+        if !establish(id, flow, clientInitial, sendNext, backEnd, isClosing: isClosing) {
+          link(backEnd)?.dialer.connection?.send(.abortHandoff(id))
+        }
       case .flowClosing(let id, let flow): shared.flowTable.markClosing(flow, ifHandoff: id)
       case .withdrawFlow(let id, let flow, let clientInitial): withdraw(id, flow, clientInitial)
       case .handedOff(let handoff, let flow): noteHandoff(handoff, flow)
@@ -110,7 +112,7 @@ extension DistributorWorker {
       return
     }
     if way != .messageAfterPacket { backEnds[Int(backEnd)]?.load += 1 }
-    if way == .packetOrMessage, sendPacket(id, link, snapshot, request) {
+    if way == .packetOrMessage, enterAndSend(id, backEnd, link, snapshot, request) {
       core.responder.handoffPassed(id, now: core.now, into: &core.actions)
       return
     }
@@ -120,18 +122,27 @@ extension DistributorWorker {
       wasSentByPacket: way == .messageAfterPacket)
   }
 
-  /// Returns false when the handoff cannot go by packet.
-  private mutating func sendPacket(
-    _ id: HandoffID, _ link: BackEndLink, _ snapshot: TCPSnapshot, _ request: Range<Int>
+  /// Returns false when the handoff cannot go by packet; nothing has changed then.
+  private mutating func enterAndSend(
+    _ id: HandoffID, _ backEnd: UInt16, _ link: BackEndLink, _ snapshot: TCPSnapshot, _ request: Range<Int>
   ) -> Bool {
-    guard let reach = link.reach,
+    guard let reach = link.reach, let passing = core.responder.flowToEnter(id),
       let offer = link.packetOffer(isIPv4: snapshot.flow.client.address.isIPv4, now: core.now)
     else { return false }
     let packet = HandoffPacket(origin: origin, id: id, loop: offer.loop, snapshot: snapshot)
     guard packet.length(requestBytes: request.count) <= HandoffPacket.limit else { return false }
+    guard establish(id, passing.flow, passing.clientInitial, passing.sendNext, backEnd, isClosing: false) else {
+      return false
+    }
     let bytes = core.actions.bytes
-    return delivery.send(
+    if delivery.send(
       packet, bytes.span.extracting(request), offer, to: link.description.registration.address, by: reach)
+    {
+      return true
+    }
+    _ = flows.withdraw(id)
+    _ = shared.flowTable.remove(passing.flow, ifHandoff: id)
+    return false
   }
 
   /// Takes a flow back out of the kernel's table, since nobody has said that its back-end has it.
@@ -147,12 +158,16 @@ extension DistributorWorker {
       id, isAnswered: seen?.contains(.acknowledged) ?? false, now: core.now, into: &core.actions)
   }
 
-  /// The back-end has the connection: from here on the kernel forwards.
+  /// The back-end has the connection, or gets it: from here on the kernel forwards.
+  ///
+  /// - Returns: whether it does.
   private mutating func establish(
     _ id: HandoffID, _ flow: FlowTuple, _ clientInitialSequence: SequenceNumber, _ sendNext: SequenceNumber,
     _ backEnd: UInt16, isClosing: Bool
-  ) {
-    guard let link = link(backEnd), let reach = link.reach else { return }
+  ) -> Bool {
+    // What goes by packet was entered before.
+    if flows.flow(of: id) != nil { return true }
+    guard let reach = link(backEnd)?.reach else { return false }
     do throws(ForwardingPlaneError) {
       try shared.flowTable.insert(
         flow,
@@ -160,10 +175,11 @@ extension DistributorWorker {
           action: reach, clientISN: clientInitialSequence, handoff: id, backEnd: backEnd, now: core.now,
           seen: isClosing ? .fin : [], sendNext: UInt16(truncatingIfNeeded: sendNext.rawValue)))
       flows.begin(id, LiveFlow(flow: flow, backEnd: backEnd))
+      return true
     } catch {
       statistics.flowTableFull += 1
       logger.error("cannot enter a flow into the forwarding table", metadata: ["flow": "\(flow)", "error": "\(error)"])
-      link.dialer.connection?.send(.abortHandoff(id))
+      return false
     }
   }
 
