@@ -27,27 +27,10 @@ extension IntegrationTests {
     /// Labels of the metric.
     enum DriverOutcomeLabel: String { case forwarded, joined, passed, tunnelled, checksumOpen = "checksum_open" }
 
-    /// Uploads and downloads of every page, in both families, checked byte by byte.
-    private static func exchange(_ cluster: Cluster) throws {
-      try cluster.getAllPages()
-      let bytes = cluster.site.content(of: TestSite.medium).bytes(from: 0, count: 5 << 20)
-      try FileAccess.write(bytes, to: "\(cluster.documentRoot)/five.bin")
-      let digest = try Command.run(["sha256sum"], input: bytes).output.prefix(64)
-      for endpoint in [cluster.endpoints[0], cluster.endpoints6[0]] {
-        let result = try cluster.client.run(
-          [
-            "curl", "-sS", "-m", "30", "-H", "Expect:", "--data-binary", "@-", "http://\(endpoint)/app/digest",
-            "--next", "-sS", "-m", "30", "http://\(endpoint)/five.bin",
-          ], input: bytes)
-        #expect(result.isSuccess, "\(endpoint): \(result.errorOutput)")
-        #expect(result.standardOutput == Array("\(bytes.count) \(digest)\n".utf8) + bytes, "\(endpoint)")
-      }
-    }
-
     @Test(arguments: ["direct", "repair"])
     func everythingIsForwardedAtTheDriver(_ serve: String) throws {
       try FailureCluster.with(Self.plan(serve)) { cluster in
-        try Self.exchange(cluster)
+        try cluster.exchangeLargeBodies()
         let atDriver = try Self.packets(cluster, .forwarded)
         // 10 MB of uploads are 7,000 segments.
         #expect(atDriver > 7000)
@@ -73,7 +56,7 @@ extension IntegrationTests {
           }
         }
         try tellNextHop(1)
-        try Self.exchange(cluster)
+        try cluster.exchangeLargeBodies()
         try tellNextHop(0)
         let atDriver = try Self.packets(cluster, .tunnelled)
         #expect(atDriver > 7000)
@@ -86,7 +69,7 @@ extension IntegrationTests {
     @Test func whatIsUnfinishedIsForwardedAtTC() throws {
       try FailureCluster.with(Self.plan("direct")) { cluster in
         try cluster.fabric.namespace.run(["ethtool", "-K", "fe1", "tx", "on", "sg", "on", "tso", "on"]).checked()
-        try Self.exchange(cluster)
+        try cluster.exchangeLargeBodies()
         #expect(try Self.packets(cluster, .forwarded) < 10)
         #expect(try Self.packets(cluster, .checksumOpen) + Self.packets(cluster, .joined) > 100)
         #expect(try Self.forwarded(cluster) > 100)

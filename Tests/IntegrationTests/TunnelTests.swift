@@ -16,21 +16,7 @@ extension IntegrationTests {
         plan.nodes[index].options += ["--tunnel", "always"]
       }
       try FailureCluster.with(plan) { cluster in
-        try cluster.getAllPages()
-        // Uploads make long packets of joined segments, downloads many acknowledgments.
-        let bytes = cluster.site.content(of: TestSite.medium).bytes(from: 0, count: 5 << 20)
-        try FileAccess.write(bytes, to: "\(cluster.documentRoot)/five.bin")
-        let digest = try Command.run(["sha256sum"], input: bytes).output.prefix(64)
-        for endpoint in [cluster.endpoints[0], cluster.endpoints6[0]] {
-          let result = try cluster.client.run(
-            [
-              "curl", "-sS", "-m", "30", "-H", "Expect:", "--data-binary", "@-", "http://\(endpoint)/app/digest",
-              "--next",
-              "-sS", "-m", "30", "http://\(endpoint)/five.bin",
-            ], input: bytes)
-          #expect(result.isSuccess, "\(endpoint): \(result.errorOutput)")
-          #expect(result.standardOutput == Array("\(bytes.count) \(digest)\n".utf8) + bytes, "\(endpoint)")
-        }
+        try cluster.exchangeLargeBodies()
         func packets(_ outcome: String) throws -> Double {
           try cluster.metric("fe1", "handoff_forwarding_packets_total", ["outcome": outcome])
         }

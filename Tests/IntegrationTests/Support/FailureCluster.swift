@@ -81,6 +81,24 @@ extension Cluster {
     try site.pages.map { try get($0.path) }.max() ?? 0
   }
 
+  /// Every page, then a large upload and a large download in each family, checked byte by byte: uploads make long packets of
+  /// joined segments, downloads many acknowledgments.
+  func exchangeLargeBodies() throws {
+    try getAllPages()
+    let bytes = site.content(of: TestSite.medium).bytes(from: 0, count: 5 << 20)
+    try FileAccess.write(bytes, to: "\(documentRoot)/five.bin")
+    let digest = try Command.run(["sha256sum"], input: bytes).output.prefix(64)
+    for endpoint in [endpoints[0], endpoints6[0]] {
+      let result = try client.run(
+        [
+          "curl", "-sS", "-m", "30", "-H", "Expect:", "--data-binary", "@-", "http://\(endpoint)/app/digest",
+          "--next", "-sS", "-m", "30", "http://\(endpoint)/five.bin",
+        ], input: bytes)
+      #expect(result.isSuccess, "\(endpoint): \(result.errorOutput)")
+      #expect(result.standardOutput == Array("\(bytes.count) \(digest)\n".utf8) + bytes, "\(endpoint)")
+    }
+  }
+
   /// `seconds` on a machine with nothing else to do, in seconds of this one: a request that waits for something that does
   /// not come is longer than both. Ask before the fault.
   func bound(_ seconds: Double) throws -> Double { seconds + 30 * (try getAllPages()) }
