@@ -1,14 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 public import Handoff
-public import Wire
-
-/// A connection whose client has neither closed nor sent anything but its request.
-public struct PassingFlow: Hashable, Sendable, BitwiseCopyable {
-  public var flow: FlowTuple
-  public var clientInitial: SequenceNumber
-  public var sendNext: SequenceNumber
-}
+internal import Wire
 
 /// Handoffs that go as one packet to the node's kernel (docs/design/packet-handoff.md). The client's packets follow it at
 /// once; the agent's word that the connection stands comes later, with many others.
@@ -21,17 +14,6 @@ extension Responder {
   func mayPass(_ slot: Int) -> Bool {
     guard case .open = table.slots[slot].clientEnd else { return false }
     return table.slots[slot].assembler.contiguous == table.slots[slot].assembler.end
-  }
-
-  /// What the flow table has to know of a connection before its handoff goes by packet: where the way is short, the client
-  /// acknowledges the answer before sending has returned.
-  ///
-  /// - Returns: nil when nothing is handed off by this name.
-  public func flowToEnter(_ id: HandoffID) -> PassingFlow? {
-    guard let slot = find(id), case .handingOff = table.slots[slot].phase else { return nil }
-    let connection = table.slots[slot]
-    return PassingFlow(
-      flow: connection.flow, clientInitial: connection.clientInitial, sendNext: connection.sendNext)
   }
 
   /// The driver has entered the flow and sent the handoff by packet.

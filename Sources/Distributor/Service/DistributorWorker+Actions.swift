@@ -126,14 +126,16 @@ extension DistributorWorker {
   private mutating func enterAndSend(
     _ id: HandoffID, _ backEnd: UInt16, _ link: BackEndLink, _ snapshot: TCPSnapshot, _ request: Range<Int>
   ) -> Bool {
-    guard let reach = link.reach, let passing = core.responder.flowToEnter(id),
+    guard let reach = link.reach,
       let offer = link.packetOffer(isIPv4: snapshot.flow.client.address.isIPv4, now: core.now)
     else { return false }
     let packet = HandoffPacket(origin: origin, id: id, loop: offer.loop, snapshot: snapshot)
     guard packet.length(requestBytes: request.count) <= HandoffPacket.limit else { return false }
-    guard establish(id, passing.flow, passing.clientInitial, passing.sendNext, backEnd, isClosing: false) else {
-      return false
-    }
+    // Entered first: where the way is short, the client acknowledges the answer before sending has returned.
+    guard
+      establish(
+        id, snapshot.flow, snapshot.clientInitialSequence, snapshot.sendNext, backEnd, isClosing: false)
+    else { return false }
     let bytes = core.actions.bytes
     if delivery.send(
       packet, bytes.span.extracting(request), offer, to: link.description.registration.address, by: reach)
@@ -141,7 +143,7 @@ extension DistributorWorker {
       return true
     }
     _ = flows.withdraw(id)
-    _ = shared.flowTable.remove(passing.flow, ifHandoff: id)
+    _ = shared.flowTable.remove(snapshot.flow, ifHandoff: id)
     return false
   }
 
