@@ -94,7 +94,7 @@ import Wire
       #expect(id.slot == 0)
       #expect(names.insert(id).inserted)
       _ = try rig.accepted(id, by: 1)
-      _ = try rig.pass(seconds: 1.1)
+      _ = try rig.pass(seconds: 1.2)
     }
     for id in names { #expect(try rig.accepted(id, by: 1) == [.abort(id, backEnd: 1)]) }
   }

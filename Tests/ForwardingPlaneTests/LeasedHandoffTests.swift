@@ -349,11 +349,11 @@ struct LeasedHandoffTests {
     #expect(epoll.wait(until: MonotonicTime.now() + 5_000_000_000) == 1)
     #expect(bench.told().count == 1)
     _ = epoll.wait(until: 0)
-    bench.lender.looked(at: MonotonicTime.now() + 100_000_000)
+    bench.lender.promiseToLook(until: MonotonicTime.now() + 100_000_000)
     for port in 2...4 as ClosedRange<UInt16> { try handOff(port) }
     #expect(epoll.wait(until: MonotonicTime.now() + 50_000_000) == 0)
     #expect(bench.told().count == 3)
-    bench.lender.looked(at: MonotonicTime.now() - 50_000_000)
+    bench.lender.promiseToLook(until: MonotonicTime.now() - 50_000_000)
     try handOff(5)
     #expect(epoll.wait(until: MonotonicTime.now() + 5_000_000_000) == 1)
   }

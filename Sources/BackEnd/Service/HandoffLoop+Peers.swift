@@ -157,7 +157,10 @@ extension HandoffLoop {
   private mutating func tellNews(_ index: Int, _ connection: ControlConnection, _ now: UInt64) {
     let count = peers[index].ended.count + peers[index].taken.count
     if count == 0 { return }
-    if peers[index].newsDue == .max { peers[index].newsDue = now + HandoffLoop.newsWait }
+    if peers[index].newsDue == .max {
+      // What is seen at a look right after the tick is told at once: the distributor does not wait for ever.
+      peers[index].newsDue = MonotonicTime.tick(after: now - HandoffLoop.lookInterval / 2, every: HandoffLoop.newsWait)
+    }
     let isDue = now >= peers[index].newsDue || count >= HandoffLoop.newsTogether
     guard isDue || connection.queuedBytes > 0 || mode != .serving else { return }
     sendNews(index, connection)

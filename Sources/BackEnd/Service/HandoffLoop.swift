@@ -60,7 +60,7 @@ struct HandoffLoop: ~Copyable {
   private var endedBefore: UInt64 = 0
   private var lookUntil: UInt64 = 0
 
-  private static let lookInterval: UInt64 = 16_000_000
+  static let lookInterval: UInt64 = 20_000_000
   private static let publishInterval: UInt64 = 50_000_000
   static let sweepInterval: UInt64 = 1_000_000_000
 
@@ -125,9 +125,10 @@ struct HandoffLoop: ~Copyable {
     let now = MonotonicTime.now()
     if tally.direct == directBefore && totals.ended == endedBefore { return now < lookUntil ? lookUntil : .max }
     (directBefore, endedBefore) = (tally.direct, totals.ended)
-    direct.ring.promiseToLook(until: now + HandoffLoop.lookInterval)
+    let look = MonotonicTime.tick(after: now, every: HandoffLoop.lookInterval)
+    direct.ring.promiseToLook(until: look)
     // A little later: an event that was told just before the promise ended is there by then.
-    lookUntil = now + HandoffLoop.lookInterval + HandoffLoop.lookInterval / 8
+    lookUntil = look + HandoffLoop.lookInterval / 8
     return lookUntil
   }
 

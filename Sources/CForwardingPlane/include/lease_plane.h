@@ -17,8 +17,8 @@ enum {
   LEASE_LONGEST_TARGET = 128,
   // Bytes of a datagram's payload at most, as `HandoffPacket.limit`.
   LEASE_LONGEST_HANDOFF = 1400,
-  // How long a worker may stay unwoken while handoffs wait in its ring, in nanoseconds of the coarse clock.
-  LEASE_TOLD_WITHIN = 10000000,
+  // How long a worker that was woken for a handoff is not woken for others, in nanoseconds of the coarse clock.
+  LEASE_TOLD_WITHIN = 20000000,
 };
 
 // A target, as the worker knows it that asked last: what one has learned is good for all, and each has its own credits. A new
@@ -88,8 +88,8 @@ struct lease_worker {
   __u64 origin;
   // Handoffs made so far.
   __u64 made;
-  // When the worker was last woken for one, or looked by itself, in nanoseconds of CLOCK_MONOTONIC.
-  __u64 woken;
+  // Until when the worker need not be woken for one, since it looks by then, in nanoseconds of CLOCK_MONOTONIC.
+  __u64 looks;
   __u64 epoch;
   // In the first worker's record: the epoch of the targets of all.
   __u64 targets;

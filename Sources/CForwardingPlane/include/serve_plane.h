@@ -16,7 +16,7 @@ enum {
   // The latest handoffs by packet of which a second copy is known as such.
   SERVE_MAX_SEEN = 65536,
   // Ends that wake a loop although it has promised to look.
-  SERVE_TOLD_TOGETHER = 16,
+  SERVE_TOLD_TOGETHER = 32,
   // Bytes of each event loop's ring: a power of two, a multiple of the page.
   SERVE_RING_BYTES = 1048576,
 };

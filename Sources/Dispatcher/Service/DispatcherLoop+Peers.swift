@@ -70,12 +70,25 @@ extension DispatcherLoop {
       return
     }
     peer.phase = .established(hello)
+    if hello.role == .backEnd { takeAsReporter(peer) }
     send(
       .hello(
         Hello(role: .dispatcher, instance: configuration.instance, name: configuration.name)), to: peer)
     // Before anything that can be asked about.
     if hello.role == .distributor { send(.rules(rules), to: peer) }
     send(.clusterView(state.view), to: peer)
+  }
+
+  /// From now on what the peer says can wait a little. Should the kernel refuse, it goes on as before.
+  private mutating func takeAsReporter(_ peer: DispatcherPeer) {
+    let interest: Epoll.Interest = peer.isRegisteredForWrite ? [.read, .write, .peerHangUp] : [.read, .peerHangUp]
+    do {
+      try reports.members.add(peer.connection.descriptor, interest, token: peer.id.rawValue)
+      try? epoll.remove(peer.connection.descriptor)
+      peer.isReporter = true
+    } catch {
+      logger.warning("reports of a node wake the dispatcher one by one", metadata: ["error": "\(error)"])
+    }
   }
 
   /// What is wrong with a hello, nil when nothing is.
@@ -193,7 +206,11 @@ extension DispatcherLoop {
       peer.isRegisteredForWrite = peer.connection.wantsWrite
       let interest: Epoll.Interest = peer.isRegisteredForWrite ? [.read, .write, .peerHangUp] : [.read, .peerHangUp]
       do {
-        try epoll.modify(peer.connection.descriptor, interest, token: peer.id.rawValue)
+        if peer.isReporter {
+          try reports.members.modify(peer.connection.descriptor, interest, token: peer.id.rawValue)
+        } else {
+          try epoll.modify(peer.connection.descriptor, interest, token: peer.id.rawValue)
+        }
       } catch {
         throw .system(error)
       }
@@ -238,7 +255,11 @@ extension DispatcherLoop {
   /// - Parameter end: nil when its end was counted already.
   mutating func remove(_ peer: DispatcherPeer, _ end: PeerEnd?, now: UInt64) {
     guard peers.removeValue(forKey: peer.id.rawValue) != nil else { return }
-    try? epoll.remove(peer.connection.descriptor)
+    if peer.isReporter {
+      try? reports.members.remove(peer.connection.descriptor)
+    } else {
+      try? epoll.remove(peer.connection.descriptor)
+    }
     peer.phase = .leaving(deadline: now)
     guard let end else { return }
     count(end)

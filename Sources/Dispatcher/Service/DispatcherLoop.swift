@@ -15,7 +15,8 @@ struct DispatcherLoop: ~Copyable {
   enum Token {
     static let listener: UInt64 = 0
     static let wakeUp: UInt64 = 1
-    static let firstPeer: UInt64 = 2
+    static let reports: UInt64 = 2
+    static let firstPeer: UInt64 = 3
   }
 
   let configuration: DispatcherConfiguration
@@ -24,7 +25,10 @@ struct DispatcherLoop: ~Copyable {
   let logger: Logger
   private let listener: StreamSocket
   private let wakeUp: WakeUp
+  /// Those who may ask, and whoever has not said yet what it is.
   var epoll: Epoll
+  /// The agents. Nobody waits for the dispatcher to read their reports, unless a request waits for a connection to end.
+  var reports: CoalescedEpoll
   private var busyWait: BusyWait
   var state: DispatcherState
   var rules: RuleSet
@@ -36,6 +40,9 @@ struct DispatcherLoop: ~Copyable {
   var counts = DispatcherSnapshot()
   private var nextToken = Token.firstPeer
   private var nextSweep: UInt64 = 0
+  /// Nanoseconds that a report may wait: about as long as agents keep ends to themselves.
+  private static let reportCoalescing: UInt64 = 20_000_000
+
   /// When accepting is tried again after a failure; nil while the listener is watched.
   private var listenerPausedUntil: UInt64?
   private var nextPublish: UInt64 = 0
@@ -48,6 +55,7 @@ struct DispatcherLoop: ~Copyable {
     let listener = try StreamSocket.listen(at: configuration.listen)
     let wakeUp = try WakeUp()
     let epoll = try Epoll()
+    let reports = try CoalescedEpoll(in: epoll, token: Token.reports, interval: DispatcherLoop.reportCoalescing)
     try epoll.add(listener.raw, [.read], token: Token.listener)
     try epoll.add(wakeUp.raw, [.read], token: Token.wakeUp)
     endpoint = try listener.localEndpoint()
@@ -57,6 +65,7 @@ struct DispatcherLoop: ~Copyable {
     self.listener = listener
     self.wakeUp = wakeUp
     self.epoll = epoll
+    self.reports = reports
     busyWait = BusyWait(limit: configuration.busyWait)
     state = DispatcherState(configuration.parameters)
     rules = RuleSet(
@@ -88,20 +97,19 @@ struct DispatcherLoop: ~Copyable {
 
   /// Who asks waits for the answer, who reports does not: questions are read and answered first.
   private mutating func serve(_ count: Int, now: UInt64) {
-    if count == 1 { return ready(epoll.ready(0), now: now) }
-    func asks(_ event: Epoll.Ready) -> Bool { peers[event.token]?.hello?.role == .distributor }
-    var asked = 0
-    for index in 0..<count where asks(epoll.ready(index)) {
-      ready(epoll.ready(index), now: now)
-      asked += 1
+    var agentsSpeak = false
+    for index in 0..<count {
+      let event = epoll.ready(index)
+      if event.token == Token.reports { agentsSpeak = true } else { ready(event, now: now) }
     }
-    if asked == count { return }
-    if asked > 0 { finishTurn(now: now) }
-    for index in 0..<count where !asks(epoll.ready(index)) { ready(epoll.ready(index), now: now) }
+    let spoke = reports.look(isTold: agentsSpeak)
+    if spoke > 0, !dirty.isEmpty { finishTurn(now: now) }
+    for index in 0..<spoke { ready(reports.ready(index), now: now) }
+    reports.arrange(in: epoll, now: now, isUrgent: state.queuedRequests > 0)
   }
 
   private func nextDeadline(_ now: UInt64) -> UInt64 {
-    var next = min(nextSweep, state.nextDeadline ?? .max)
+    var next = min(min(nextSweep, reports.lookAt), state.nextDeadline ?? .max)
     if let listenerPausedUntil { next = min(next, listenerPausedUntil) }
     return isChanged ? min(next, nextPublish) : next
   }

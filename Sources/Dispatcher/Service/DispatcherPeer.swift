@@ -22,6 +22,8 @@ final class DispatcherPeer {
   var phase: Phase
   var lastHeard: UInt64
   var isRegisteredForWrite = false
+  /// Its descriptor is among `DispatcherLoop.reports`.
+  var isReporter = false
   /// Decisions of this loop turn, sent as one message at its end.
   var decisions: [Decision] = []
   /// Credits that it gets at the end of the turn.

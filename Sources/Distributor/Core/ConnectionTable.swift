@@ -60,7 +60,10 @@ struct ConnectionTable {
     let hash = slots[slot].hash
     let wanted = entry(hash, slot)
     var hole = Int(truncatingIfNeeded: hash) & mask
-    while index[hole] != wanted { hole = (hole + 1) & mask }
+    while index[hole] != wanted {
+      precondition(index[hole] != 0, "a slot is removed that is not in the index")
+      hole = (hole + 1) & mask
+    }
     // Backward shift: what follows moves up unless its own place lies behind the hole. No tombstones, so lookups stay
     // short however long the table lives.
     var position = (hole + 1) & mask

@@ -16,7 +16,10 @@ extension LeaseTable {
   public mutating func collect(now: UInt64, alongside: Bool, into list: inout [LeaseAccount]) {
     if now >= sweepAt { sweep(now: now) }
     guard alongside || now >= tellAt else { return }
-    if !pending.isEmpty || !accounts.isEmpty { pausesUntil = now &+ LeaseTable.tellingInterval }
+    if !pending.isEmpty || !accounts.isEmpty {
+      // A multiple, when the driver looks after other things as well.
+      pausesUntil = (now / LeaseTable.tellingInterval + 1) * LeaseTable.tellingInterval
+    }
     usedBefore = used
     for index in pending where entries[index].used > 0 { displace(index) }
     pending.removeAll(keepingCapacity: true)

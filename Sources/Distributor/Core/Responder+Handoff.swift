@@ -151,10 +151,15 @@ extension Responder {
         sendNext: connection.sendNext, backEnd: backEnd, isClosing: isClosing, requestedAt: attempt.requestedAt))
   }
 
+  /// Nanoseconds less one: 134 ms.
+  private static let tombstonesTogether: UInt64 = 1 << 27 - 1
+
   /// The connection is over here; late packets are still delivered.
   mutating func bury(_ slot: Int, _ backEnd: UInt16, now: UInt64) {
     table.slots[slot].phase = .tombstone(backEnd: backEnd)
-    timers.schedule(slot, at: now &+ configuration.tombstoneTime, now: now)
+    // Many end together: each by itself would wake the driver.
+    let end = (now &+ configuration.tombstoneTime) | Responder.tombstonesTogether
+    timers.schedule(slot, at: end, now: now)
   }
 
   /// The client's FIN, if it came before the snapshot, as a segment of its own at rcv.nxt. It was not acknowledged: the

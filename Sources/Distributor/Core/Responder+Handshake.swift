@@ -143,7 +143,7 @@ extension Responder {
     case .handingOff:
       dropHandoff(slot, into: &actions)
       finish(slot, .superseded)
-    case .passed: confirm(slot, now: now)
+    case .passed: settle(slot)
     case .timeWait, .tombstone: break
     }
     remove(slot)

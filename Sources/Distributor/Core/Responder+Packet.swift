@@ -31,7 +31,12 @@ extension Responder {
   ) -> PacketOutcome {
     if arrival.isOpening {
       // Before anything else the client's own SYN, repeated; later it uses the port again.
-      if arrival.segment.sequence != table.slots[slot].clientInitial { confirm(slot, now: arrival.now) }
+      if arrival.segment.sequence == table.slots[slot].clientInitial { return .synDuplicate }
+      if !accepting {
+        confirm(slot, now: arrival.now)
+        return .synWhileDraining
+      }
+      settle(slot)
       return reopen(slot, arrival, into: &actions)
     }
     // What the packet contains: acknowledged by the back-end.
@@ -63,9 +68,15 @@ extension Responder {
   /// The back-end has the connection.
   mutating func confirm(_ slot: Int, now: UInt64) {
     guard case .passed(_, let backEnd) = table.slots[slot].phase else { return }
+    settle(slot)
+    // What the kernel handed off was in its table before: no packet of the connection is under way to this worker.
+    if table.slots[slot].kernelName != 0 { remove(slot) } else { bury(slot, backEnd, now: now) }
+  }
+
+  /// Counts a handoff by packet as made. The slot is to be removed or buried.
+  mutating func settle(_ slot: Int) {
     endAttempt(.accepted)
     finish(slot, .handedOff)
-    bury(slot, backEnd, now: now)
   }
 
   /// The back-end cannot be asked, but its node lives: what the packet began goes on there.

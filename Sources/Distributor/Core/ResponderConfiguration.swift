@@ -62,7 +62,7 @@ public struct ResponderConfiguration: Sendable {
   public var placementTimeout: UInt64 = 3_000_000_000
   /// Back-ends tried for one connection.
   public var maximumAttempts: UInt8 = 3
-  /// How long late packets of a connection that was handed off are still delivered to its back-end.
+  /// How long, and up to 0.134 s longer, late packets of a connection that was handed off are still delivered to its back-end.
   public var tombstoneTime: UInt64 = 1_000_000_000
 
   // MARK: Own answers

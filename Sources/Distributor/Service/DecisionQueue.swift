@@ -10,6 +10,9 @@ struct DecisionQueue {
   private(set) var asked: [UInt64: DecisionRequest] = [:]
   private var batchUnanswered = false
 
+  /// An answer is expected.
+  var isWaiting: Bool { !asked.isEmpty }
+
   mutating func add(_ request: DecisionRequest) { waiting.append(request) }
 
   /// The batch to send now, nil when there is none or the last one is unanswered.

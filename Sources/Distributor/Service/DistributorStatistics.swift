@@ -34,7 +34,7 @@ struct DistributorStatistics: Sendable {
 
 extension DistributorWorker {
   /// Nanoseconds between copies of the counters.
-  static let publishInterval: UInt64 = 50_000_000
+  static let publishInterval: UInt64 = 60_000_000
 
   mutating func publishIfDue() {
     if isUnpublished, core.now >= publishAt { publish() }
@@ -51,6 +51,6 @@ extension DistributorWorker {
     // The wall clock may have been set; the responder only needs seconds.
     core.responder.setClock(secondsSince1970: UInt64(max(0, WallClock.microseconds() / 1_000_000)), now: core.now)
     isUnpublished = false
-    publishAt = core.now + DistributorWorker.publishInterval
+    publishAt = MonotonicTime.tick(after: core.now, every: DistributorWorker.publishInterval)
   }
 }

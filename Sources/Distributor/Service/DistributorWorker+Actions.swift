@@ -116,6 +116,7 @@ extension DistributorWorker {
       core.responder.handoffPassed(id, now: core.now, into: &core.actions)
       return
     }
+    answersUrgentUntil = core.now + DistributorWorker.answerTime
     let bytes = core.actions.bytes
     connection.sendHandoff(
       id: id, snapshot: snapshot, request: bytes.span.extracting(request),

@@ -50,7 +50,7 @@ extension DistributorWorker {
       returned.removeAll(keepingCapacity: true)
     }
     var events: [Dialer.Event] = []
-    var deadline = dispatcher.turn(epoll, now: core.now) { events.append($0) }
+    var deadline = dispatcher.turn(dispatcherEvents.members, now: core.now) { events.append($0) }
     for event in events { handleDispatcher(event) }
     // What an event queued is written in the next turn, which must not wait.
     if !events.isEmpty { deadline = core.now }
@@ -63,7 +63,7 @@ extension DistributorWorker {
       }
       guard let link = backEnds[number] else { continue }
       events.removeAll()
-      let next = link.dialer.turn(epoll, now: core.now) { events.append($0) }
+      let next = link.dialer.turn(agentEvents.members, now: core.now) { events.append($0) }
       deadline = min(deadline, next)
       backEnds[number]?.turnAt = next
       for event in events { handleBackEnd(UInt16(number), event) }
@@ -149,7 +149,7 @@ extension DistributorWorker {
           description: description,
           dialer: Dialer(
             to: endpoint, from: configuration.internalAddress, as: hello, expecting: .backEnd,
-            token: DistributorWorker.firstBackEndToken + UInt64(number), now: core.now),
+            token: UInt64(number), now: core.now),
           reach: reach(description))
       }
     }

@@ -19,6 +19,12 @@ struct DistributorWorker: ~Copyable {
   let logger: Logger
 
   var epoll: Epoll
+  /// The dispatcher's connection. What it says by itself can wait, an answer cannot.
+  var dispatcherEvents: CoalescedEpoll
+  /// Connections to agents. Words about handoffs by packet can wait, answers to messages cannot.
+  var agentEvents: CoalescedEpoll
+  /// A handoff was sent as a message lately: its answer is waited for.
+  var answersUrgentUntil: UInt64 = 0
   var source: PacketSource
   var delivery: Delivery
   var core: PacketCore
@@ -49,7 +55,13 @@ struct DistributorWorker: ~Copyable {
   static let queueToken: UInt64 = 1
   static let dispatcherToken: UInt64 = 2
   static let pathErrorToken: UInt64 = 3
-  static let firstBackEndToken: UInt64 = 16
+  static let agentsToken: UInt64 = 4
+
+  /// Nanoseconds for which events of control connections may wait while nobody waits for them: about as long as the program
+  /// in the kernel keeps what it did to itself.
+  static let coalescing = LeaseLender.lookInterval
+  /// So long after a handoff that was sent as a message its answer is expected.
+  static let answerTime: UInt64 = 200_000_000
 
   init(
     _ configuration: DistributorConfiguration, index: Int, shared: DistributorShared, source: consuming PacketSource,
@@ -57,6 +69,10 @@ struct DistributorWorker: ~Copyable {
   ) throws(SystemError) {
     let now = MonotonicTime.now()
     let epoll = try Epoll()
+    let dispatcherEvents = try CoalescedEpoll(
+      in: epoll, token: DistributorWorker.dispatcherToken, interval: DistributorWorker.coalescing)
+    let agentEvents = try CoalescedEpoll(
+      in: epoll, token: DistributorWorker.agentsToken, interval: DistributorWorker.coalescing)
     let sender = try RawPacketSender()
     let tunnelSocket = try DatagramSocket(from: configuration.internalAddress)
     let checksums = source.checksums
@@ -68,6 +84,8 @@ struct DistributorWorker: ~Copyable {
     self.shared = shared
     self.logger = logger
     self.epoll = epoll
+    self.dispatcherEvents = dispatcherEvents
+    self.agentEvents = agentEvents
     self.source = source
     delivery = Delivery(
       sender: sender, packetSocket: packetSocket, tunnelSocket: tunnelSocket, tunnels: shared.reach.tunnels,
@@ -89,8 +107,8 @@ struct DistributorWorker: ~Copyable {
       role: .distributor, instance: configuration.instance, name: "\(configuration.nodeName)/\(index)")
     origin = HandoffOrigin.value(instance: hello.instance, name: hello.name)
     dispatcher = Dialer(
-      to: configuration.dispatcher, from: configuration.internalAddress, as: hello, expecting: .dispatcher,
-      token: DistributorWorker.dispatcherToken, now: now)
+      to: configuration.dispatcher, from: configuration.internalAddress, as: hello, expecting: .dispatcher, token: 0,
+      now: now)
     fallback = FallbackPolicy(key: TargetHash.key)
     flows = LiveFlows(limit: Int(configuration.maximumFlows))
     self.pathErrors = pathErrors
@@ -105,11 +123,12 @@ struct DistributorWorker: ~Copyable {
       if ready > 0 { isUnpublished = true }
       // What the kernel handed off does not wake anybody.
       if (lending?.lookAt ?? .max) != .max { receivePackets() }
-      for index in 0..<ready { handle(epoll.ready(index)) }
+      handle(ready)
       core.responder.tick(now: core.now, into: &core.actions)
       perform()
       turnLinks()
       perform()
+      arrangeEvents()
       endFlows()
       if core.now >= aliveAt {
         if lending != nil { receivePackets() }
@@ -121,14 +140,27 @@ struct DistributorWorker: ~Copyable {
     publish()
   }
 
-  private mutating func handle(_ ready: Epoll.Ready) {
-    switch ready.token {
-    case DistributorWorker.wakeToken: shared.wakeUps[index].clear()
-    case DistributorWorker.queueToken: receivePackets()
-    case DistributorWorker.dispatcherToken: dispatcherReady()
-    case DistributorWorker.pathErrorToken: receivePathErrors()
-    default: backEndReady(Int(ready.token - DistributorWorker.firstBackEndToken))
+  private mutating func handle(_ ready: Int) {
+    var (dispatcherSpeaks, agentsSpeak) = (false, false)
+    for index in 0..<ready {
+      switch epoll.ready(index).token {
+      case DistributorWorker.wakeToken: shared.wakeUps[self.index].clear()
+      case DistributorWorker.queueToken: receivePackets()
+      case DistributorWorker.dispatcherToken: dispatcherSpeaks = true
+      case DistributorWorker.agentsToken: agentsSpeak = true
+      case DistributorWorker.pathErrorToken: receivePathErrors()
+      default: break
+      }
     }
+    if dispatcherEvents.look(isTold: dispatcherSpeaks) > 0 { dispatcherReady() }
+    for index in 0..<agentEvents.look(isTold: agentsSpeak) { backEndReady(Int(agentEvents.ready(index).token)) }
+  }
+
+  /// Whose words wake this worker from now on.
+  private mutating func arrangeEvents() {
+    let isAsking = dispatcher.connection == nil || decisions.isWaiting
+    dispatcherEvents.arrange(in: epoll, now: core.now, isUrgent: isAsking)
+    agentEvents.arrange(in: epoll, now: core.now, isUrgent: core.now < answersUrgentUntil)
   }
 
   /// Takes packets that wait, a bounded number of batches, so that control connections and timers are served under a flood
@@ -180,6 +212,7 @@ struct DistributorWorker: ~Copyable {
     deadline = min(deadline, min(flows.nextDeadline, aliveAt))
     if index == 0 { deadline = min(deadline, sweepAt) }
     deadline = min(deadline, lending?.lookAt ?? .max)
+    deadline = min(deadline, min(dispatcherEvents.lookAt, agentEvents.lookAt))
     if let drain = shared.drainDeadline.read() { deadline = min(deadline, drain) }
     return isUnpublished ? min(deadline, publishAt) : deadline
   }

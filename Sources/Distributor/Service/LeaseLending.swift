@@ -4,6 +4,7 @@ import ControlProtocol
 import DistributorCore
 import ForwardingPlane
 import Handoff
+import LinuxKernel
 import Wire
 
 /// What a worker lends to the program in the kernel, and when it looks what became of it.
@@ -28,11 +29,11 @@ struct LeaseLending: ~Copyable {
   mutating func looked(now: UInt64) {
     if hasSeen {
       (hasSeen, wasEmpty) = (false, false)
-      lender.looked(at: now)
-      lookAt = now + LeaseLender.lookAgain
+      lookAt = MonotonicTime.tick(after: now, every: LeaseLender.lookInterval)
+      lender.promiseToLook(until: lookAt)
     } else if now >= lookAt {
       // Twice, since a record may be under way on another processor when the program has decided to wake nobody.
-      lookAt = wasEmpty ? .max : now + LeaseLender.lookAgain
+      lookAt = wasEmpty ? .max : MonotonicTime.tick(after: now, every: LeaseLender.lookInterval)
       wasEmpty = true
     }
   }

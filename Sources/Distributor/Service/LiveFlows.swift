@@ -2,6 +2,7 @@
 
 import ForwardingPlane
 import Handoff
+import LinuxKernel
 import Wire
 
 /// A connection that is at a back-end.
@@ -25,6 +26,8 @@ struct LiveFlows {
   /// Comparisons per loop turn: each is one system call of about half a microsecond.
   static let checksPerTurn = 128
 
+  private static let removalInterval: UInt64 = 100_000_000
+
   init(limit: Int) {
     self.limit = limit
     book = FlowBook(limits: FlowBook.Limits(capacity: limit))
@@ -37,7 +40,9 @@ struct LiveFlows {
   /// When `due` or `reconcile` have something to do, in nanoseconds.
   var nextDeadline: UInt64 {
     let round = unchecked.isEmpty ? nextRound : 0
-    return min(round, book.nextDeadline ?? .max)
+    // Entries that linger wait for others: one by one they would wake the worker once for each connection.
+    guard let removal = book.nextDeadline else { return round }
+    return min(round, MonotonicTime.tick(after: removal, every: LiveFlows.removalInterval))
   }
 
   mutating func begin(_ id: HandoffID, _ flow: LiveFlow) { live[id] = flow }

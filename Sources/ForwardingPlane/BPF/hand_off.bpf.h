@@ -116,9 +116,9 @@ static __noinline bool enter_flow(
   };
   __u64 wakes = BPF_RB_NO_WAKEUP;
   // Signed: the worker's clock is finer, so what it wrote may lie ahead.
-  if ((__s64)(now - request->lender->woken) >= LEASE_TOLD_WITHIN) wakes = BPF_RB_FORCE_WAKEUP;
+  if ((__s64)(now - request->lender->looks) >= 0) wakes = BPF_RB_FORCE_WAKEUP;
   if (copy_to_ring(skb, packet, request->worker, &record, wakes)) {
-    if (wakes == BPF_RB_FORCE_WAKEUP) request->lender->woken = now;
+    if (wakes == BPF_RB_FORCE_WAKEUP) request->lender->looks = now + LEASE_TOLD_WITHIN;
     return true;
   }
   bpf_map_delete_elem(&handoff_flows, &packet->key);

@@ -24,7 +24,7 @@ public struct LeaseLender: ~Copyable, @unchecked Sendable {
   /// Purses lie behind the five words of the record.
   private static let firstPurse = 5
   private static let originWord = 0
-  private static let wokenWord = 2
+  private static let looksWord = 2
   private static let epochWord = 3
   private static let targetsWord = 4
 
@@ -86,11 +86,11 @@ public struct LeaseLender: ~Copyable, @unchecked Sendable {
     }
   }
 
-  /// The worker has looked into its ring, and looks again within twice the time that the program leaves it asleep.
-  public func looked(at now: UInt64) { store(UInt(now), at: LeaseLender.wokenWord) }
+  /// The worker looks into its ring by then, and is not woken for handoffs meanwhile.
+  public func promiseToLook(until time: UInt64) { store(UInt(time), at: LeaseLender.looksWord) }
 
-  /// Nanoseconds after which the worker looks again when it found something.
-  public static var lookAgain: UInt64 { 2 * UInt64(LEASE_TOLD_WITHIN) }
+  /// Nanoseconds between two looks of a worker that finds something.
+  public static var lookInterval: UInt64 { UInt64(LEASE_TOLD_WITHIN) }
 
   private func key(_ target: UInt64) -> lease_target_key {
     lease_target_key(target: target, epoch: UInt64(unsafe clinux_load_acquire(targetsEpoch)))
