@@ -121,3 +121,69 @@ static inline int clinux_ethtool_driver(int fd, const char *interface, char *dri
   for (int i = 0; i < 32; i++) driver[i] = info.driver[i];
   return result;
 }
+// Programs at an interface's tcx hooks (Linux 6.6), which linux/bpf.h of Debian 12 does not know: commands, attach types,
+// flags and the attributes of bpf(2) as in include/uapi/linux/bpf.h.
+enum {
+  clinux_BPF_PROG_LOAD = 5,
+  clinux_BPF_PROG_ATTACH = 8,
+  clinux_BPF_PROG_DETACH = 9,
+  clinux_BPF_PROG_GET_FD_BY_ID = 13,
+  clinux_BPF_OBJ_GET_INFO_BY_FD = 15,
+  clinux_BPF_PROG_QUERY = 16,
+  clinux_BPF_PROG_TYPE_SCHED_CLS = 3,
+  clinux_BPF_TCX_INGRESS = 46,
+  clinux_BPF_TCX_EGRESS = 47,
+  clinux_BPF_F_REPLACE = 1 << 2,
+  clinux_BPF_F_BEFORE = 1 << 3,
+  clinux_BPF_F_AFTER = 1 << 4,
+  clinux_BPF_F_ID = 1 << 5,
+};
+// BPF_PROG_ATTACH and BPF_PROG_DETACH.
+struct clinux_bpf_attachment {
+  uint32_t interface;
+  int32_t program;
+  uint32_t type;
+  uint32_t flags;
+  int32_t replaced;
+  // A descriptor, or with BPF_F_ID a program's id.
+  uint32_t relative;
+  // 0: any.
+  uint64_t expected_revision;
+};
+struct clinux_bpf_attached {
+  uint32_t interface;
+  uint32_t type;
+  uint32_t query_flags;
+  uint32_t attach_flags;
+  uint64_t ids;
+  uint32_t count;
+  uint32_t zero;
+  uint64_t not_asked_for[3];
+  uint64_t revision;
+};
+struct clinux_bpf_load {
+  uint32_t type;
+  uint32_t instruction_count;
+  uint64_t instructions;
+  uint64_t license;
+  uint32_t log_level, log_size;
+  uint64_t log;
+  uint32_t kernel_version, flags;
+  char name[16];
+};
+struct clinux_bpf_by_id {
+  uint32_t id, next, flags;
+};
+struct clinux_bpf_ask {
+  int32_t program;
+  uint32_t length;
+  uint64_t answer;
+};
+// The beginning of struct bpf_prog_info.
+struct clinux_bpf_program {
+  uint64_t before[8];
+  char name[16];
+};
+static inline int clinux_bpf(int command, void *attributes, unsigned int size) {
+  return (int)syscall(SYS_bpf, command, attributes, size);
+}
