@@ -15,14 +15,20 @@ public struct ForwardingPlaneConfiguration: Hashable, Sendable {
   public var localMark: UInt32
   /// Where packets of handed-off connections are forwarded.
   public var hook: ForwardingHook
+  /// How the program gets to tc ingress.
+  public var attachment: TrafficAttachment
 
   /// 262,144.
   public static var defaultCapacity: Int { Int(HANDOFF_DEFAULT_FLOWS) }
 
-  public init(capacity: Int = defaultCapacity, localMark: UInt32, hook: ForwardingHook = .tc) {
+  public init(
+    capacity: Int = defaultCapacity, localMark: UInt32, hook: ForwardingHook = .tc,
+    attachment: TrafficAttachment = .auto
+  ) {
     self.capacity = capacity
     self.localMark = localMark
     self.hook = hook
+    self.attachment = attachment
   }
 }
 
@@ -52,9 +58,8 @@ public struct ForwardingPlane: ~Copyable, Sendable {
   public let flows: FlowTable
   public let adoption: Adoption
   public let configuration: ForwardingPlaneConfiguration
-  let program: SharedDescriptor
-  private let programID: UInt32
-  private let hook: TrafficHook
+  let installed: InstalledProgram
+  var program: SharedDescriptor { installed.program }
   let stateMap: SharedDescriptor
   private let services: ServiceSet
   /// How handshakes are answered and packets come to user space.
@@ -64,7 +69,6 @@ public struct ForwardingPlane: ~Copyable, Sendable {
   /// What the program needs to hand connections off by itself.
   public let leases: LeasePlane
   private let counterArray: CounterArray
-  private let createdQdisc: Bool
   /// Whether packets are forwarded at the driver.
   public let driver: DriverPart
 
@@ -90,7 +94,7 @@ public struct ForwardingPlane: ~Copyable, Sendable {
       throw .invalidConfiguration(
         "the flow table cannot hold \(configuration.capacity) flows; choose 64 to 16777216")
     }
-    let hook = try TrafficHook(interface: interface)
+    let hook = try TrafficHook(interface: interface, configuration.attachment)
     return try setUp(at: hook, configuration, after: try Predecessor.find(at: hook))
   }
 
@@ -118,21 +122,19 @@ public struct ForwardingPlane: ~Copyable, Sendable {
     at hook: TrafficHook, _ configuration: ForwardingPlaneConfiguration, after predecessor: Predecessor
   ) throws(ForwardingPlaneError) -> ForwardingPlane {
     let loaded: LoadedProgram
-    let createdBefore: Bool
+    let ownsQdisc: Bool?
     switch predecessor {
     case .none:
       loaded = try LoadedProgram.load(for: hook.interface, capacity: configuration.capacity, reusing: nil)
-      // A qdisc that is there for other filters, such as those of a server node's agent in this process, goes with the last
-      // of them; one without any is somebody's own.
-      createdBefore = try hook.hasFilters()
+      ownsQdisc = nil
     case .unusable(_, let created):
       loaded = try LoadedProgram.load(for: hook.interface, capacity: configuration.capacity, reusing: nil)
-      createdBefore = created
+      ownsQdisc = created
     case .usable(let maps, let capacity, let created):
       let sameSize = capacity == configuration.capacity
       loaded = try LoadedProgram.load(
         for: hook.interface, capacity: configuration.capacity, reusing: maps, withFlows: sameSize)
-      createdBefore = created
+      ownsQdisc = created
     }
     let counters = try CounterArray(loaded.maps.counters)
     let leases = try LeasePlane(loaded.leaseMaps)
@@ -140,31 +142,29 @@ public struct ForwardingPlane: ~Copyable, Sendable {
     let adoption = table.adopt(from: predecessor, counters)
     let driver = try DriverPart.attach(
       at: DriverHook(hook), loaded.maps, configuration.hook, adopting: adoption)
-    let created: Bool
-    do {
-      created = try hook.createQdisc()
-    } catch {
-      driver.detach()
-      throw error
-    }
-    let programID: UInt32
+    let installed: InstalledProgram
     do {
       let state = PlaneState(map: loaded.maps.state)
-      try state.write(localMark: configuration.localMark, createdQdisc: created || createdBefore)
-      programID = try hook.attach(loaded.program)
+      try state.write(localMark: configuration.localMark, createdQdisc: ownsQdisc ?? false)
+      installed = try hook.install(loaded.program, ownsQdisc: ownsQdisc)
+      if installed.ownsQdisc != ownsQdisc ?? false {
+        // At worst a successor leaves an empty qdisc there.
+        try? state.write(localMark: configuration.localMark, createdQdisc: installed.ownsQdisc)
+      }
     } catch {
       driver.detach()
-      if created { try? hook.removeUnusedQdisc() }
       throw error
     }
     return ForwardingPlane(
-      flows: table, adoption: adoption, configuration: configuration, program: loaded.program, programID: programID,
-      hook: hook, stateMap: loaded.maps.state, services: ServiceSet(map: loaded.maps.services),
+      flows: table, adoption: adoption, configuration: configuration, installed: installed,
+      stateMap: loaded.maps.state, services: ServiceSet(map: loaded.maps.services),
       handshake: HandshakeTable(
         handshake: loaded.maps.handshake, alive: loaded.maps.alive, rings: loaded.maps.rings),
-      tunnels: TunnelTable(map: loaded.maps.tunnels), leases: leases, counterArray: counters,
-      createdQdisc: created || createdBefore, driver: driver)
+      tunnels: TunnelTable(map: loaded.maps.tunnels), leases: leases, counterArray: counters, driver: driver)
   }
+
+  /// Whether the program is at tcx; else it is a filter of a clsact qdisc.
+  public var isAtTCX: Bool { installed.hook.way == .tcx }
 
   /// Packets to these endpoints are the program's business from now on, packets to all others are not.
   public func setServices(_ endpoints: [Endpoint]) throws(ForwardingPlaneError) { try services.replace(by: endpoints) }
@@ -179,12 +179,6 @@ public struct ForwardingPlane: ~Copyable, Sendable {
   public consuming func detach() throws(ForwardingPlaneError) {
     // First: the program at tc forwards in between.
     driver.detach()
-    do {
-      guard try hook.attachedProgram() == programID else { return }
-      try hook.detach()
-      if createdQdisc { try hook.removeUnusedQdisc() }
-    } catch .noSuchInterface {
-      return  // The interface went, and everything with it.
-    }
+    try installed.remove()
   }
 }

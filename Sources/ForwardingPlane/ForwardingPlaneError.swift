@@ -8,7 +8,7 @@ public enum ForwardingPlaneError: Error, Hashable, Sendable {
   case invalidConfiguration(String)
   /// A capability is missing for `call`.
   case notPermitted(call: String, interface: String)
-  /// The kernel has no clsact qdisc or no cls_bpf.
+  /// The kernel has neither tcx nor a clsact qdisc with cls_bpf.
   case noTrafficControl(SystemError)
   /// The kernel does not take the maps.
   case mapsRefused(SystemError)
@@ -16,6 +16,8 @@ public enum ForwardingPlaneError: Error, Hashable, Sendable {
   case programRejected(SystemError, log: String)
   /// A program that is not this one is attached where this one belongs.
   case hookTaken(interface: String, program: String)
+  /// Programs are at tcx, among them perhaps that of a predecessor, and this process may not look at them.
+  case hiddenPrograms(interface: String)
   /// Packets cannot be forwarded at the driver, and nothing else was allowed.
   case noDriverHook(interface: String, DriverObstacle)
   case tooManyServices(count: Int, limit: Int)
@@ -43,8 +45,8 @@ extension ForwardingPlaneError: CustomStringConvertible {
       """
     case .noTrafficControl(let error):
       """
-      forwarding plane: \(error); the kernel needs CONFIG_NET_CLS_ACT, CONFIG_NET_SCH_INGRESS and CONFIG_NET_CLS_BPF \
-      (load sch_ingress and cls_bpf)
+      forwarding plane: \(error); without tcx (Linux 6.6, and CAP_SYS_ADMIN for the process) the kernel needs \
+      CONFIG_NET_CLS_ACT, CONFIG_NET_SCH_INGRESS and CONFIG_NET_CLS_BPF (load sch_ingress and cls_bpf)
       """
     case .mapsRefused(let error):
       """
@@ -59,7 +61,13 @@ extension ForwardingPlaneError: CustomStringConvertible {
     case .hookTaken(let interface, let program):
       """
       forwarding plane: program "\(program)" is attached to \(interface) where this one belongs; remove it with \
-      `tc filter del dev \(interface) ingress pref \(TrafficHook.priority)`
+      `tc filter del dev \(interface) ingress pref \(FilterHook.priority)`
+      """
+    case .hiddenPrograms(let interface):
+      """
+      forwarding plane: programs are attached to \(interface) by tcx, and without CAP_SYS_ADMIN nobody can tell whether a \
+      killed process left them; give the process CAP_SYS_ADMIN, or remove them (`bpftool net show dev \(interface)` lists \
+      them, `bpftool net detach tcx_ingress dev \(interface)` removes the last one)
       """
     case .noDriverHook(let interface, let obstacle):
       "forwarding plane: packets cannot be forwarded at the driver of \(interface): \(obstacle). \(obstacle.remedy)"

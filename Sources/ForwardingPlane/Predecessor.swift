@@ -15,27 +15,26 @@ enum Predecessor {
 
   static func find(at hook: TrafficHook) throws(ForwardingPlaneError) -> Predecessor {
     guard let id = try hook.attachedProgram() else { return .none }
-    let raw: Int32
+    let found: KernelProgram?
     do {
-      raw = try LibBPF.call("bpf_prog_get_fd_by_id") { bpf_prog_get_fd_by_id(id) }
+      found = try KernelProgram(id)
     } catch {
-      switch error.errno {
-      case EPERM: return .unusable(.notPermitted, createdQdisc: false)
-      // It went between the two calls.
-      case ENOENT: return .none
-      default: throw .system(error.on("program \(id) at \(hook.interface)"))
-      }
+      if error.errno == EPERM { return .unusable(.notPermitted, createdQdisc: false) }
+      throw .system(error.on("program \(id) at \(hook.interface)"))
     }
-    let program = SharedDescriptor(OwnedDescriptor(owning: raw))
+    // Nil: it went between the two calls.
+    guard let program = found else { return .none }
+    guard program.name == LoadedProgram.programName else {
+      throw .hookTaken(interface: hook.interface, program: program.name)
+    }
     var identifiers = InlineArray<16, UInt32>(repeating: 0)
-    let (name, count) = try programInfo(program, maps: &identifiers)
-    guard name == LoadedProgram.programName else { throw .hookTaken(interface: hook.interface, program: name) }
+    let count = try mapIdentifiers(of: program.program, &identifiers)
     return try maps(identifiers, count: count)
   }
 
-  private static func programInfo(
-    _ program: SharedDescriptor, maps: inout InlineArray<16, UInt32>
-  ) throws(ForwardingPlaneError) -> (name: String, maps: Int) {
+  private static func mapIdentifiers(
+    of program: SharedDescriptor, _ maps: inout InlineArray<16, UInt32>
+  ) throws(ForwardingPlaneError) -> Int {
     var info = bpf_prog_info()
     var length = UInt32(MemoryLayout<bpf_prog_info>.size)
     let raw = program.raw
@@ -49,7 +48,7 @@ enum Predecessor {
     } catch {
       throw .system(error)
     }
-    return (text(info.name), min(16, Int(info.nr_map_ids)))
+    return min(16, Int(info.nr_map_ids))
   }
 
   private static func maps(
@@ -89,17 +88,6 @@ enum Predecessor {
     return .usable(maps, capacity: capacity, createdQdisc: record.created_qdisc == 1)
   }
 
-  fileprivate static func text(
-    _ name: (
-      CChar, CChar, CChar, CChar, CChar, CChar, CChar, CChar, CChar, CChar, CChar, CChar, CChar, CChar, CChar, CChar
-    )
-  ) -> String {
-    // SAFETY: the kernel ends names of programs and maps with a NUL.
-    unsafe withUnsafeBytes(of: name) { bytes in
-      unsafe String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
-    }
-  }
-
   /// A map of the attached program.
   private struct FoundMap {
     let descriptor: SharedDescriptor
@@ -120,7 +108,7 @@ enum Predecessor {
       }
     }
 
-    var name: String { Predecessor.text(info.name) }
+    var name: String { KernelProgram.text(info.name) }
 
     func fits<Key, Value>(_ key: Key.Type, _ value: Value.Type) -> Bool {
       info.key_size == MemoryLayout<Key>.size && info.value_size == MemoryLayout<Value>.size

@@ -78,6 +78,8 @@ import Wire
     bench.expectBalancedBooks()
     let filters = try bench.network.node.run(["tc", "filter", "show", "dev", "eth0", "egress"]).checked().output
     #expect(filters.isEmpty, "the filter is there only while it is needed")
+    let programs = try bench.network.node.expressPrograms()
+    #expect(!programs.contains { $0.contains("handoff_silence") }, "as is the program at tcx")
   }
 
   /// A handoff as a distributor would make it of a client that is not there.
@@ -245,6 +247,7 @@ import Wire
     agent.stop(draining: 5)
     agent.join()
     #expect(try network.node.run(["tc", "filter", "show", "dev", "lo", "ingress"]).checked().output.isEmpty)
+    #expect(try network.node.expressPrograms() == [])
     _ = web
   }
 

@@ -23,7 +23,9 @@ import Wire
       """
     // Link-local addresses and what belongs to them settle in their own time (duplicate address detection).
     let lines = try network.node.run(["sh", "-c", script]).checked().output.split(separator: "\n")
-    return lines.filter { !$0.contains("fe80") && !$0.contains("ff00::/8") }.joined(separator: "\n")
+    let programs = try network.node.expressPrograms()
+    return programs.joined(separator: "\n")
+      + lines.filter { !$0.contains("fe80") && !$0.contains("ff00::/8") }.joined(separator: "\n")
   }
 
   /// The configuration once the links are up.

@@ -11,34 +11,34 @@ import Wire
 @testable import ForwardingPlane
 
 struct AttachmentTests {
-  private func configuration(_ capacity: Int = 1024) -> ForwardingPlaneConfiguration {
-    ForwardingPlaneConfiguration(capacity: capacity, localMark: TestInterface.localMark)
+  private func configuration(_ attachment: TrafficAttachment = .auto) -> ForwardingPlaneConfiguration {
+    ForwardingPlaneConfiguration(capacity: 1024, localMark: TestInterface.localMark, attachment: attachment)
   }
 
-  @Test func detachLeavesNothing() throws {
+  @Test(arguments: TrafficAttachment.both) func detachLeavesNothing(_ attachment: TrafficAttachment) throws {
     let interface = try TestInterface()
     try interface.namespace.perform {
-      let plane = try ForwardingPlane.attach(interface: "d0", configuration: configuration())
+      let plane = try ForwardingPlane.attach(interface: "d0", configuration: configuration(attachment))
       try plane.detach()
     }
     #expect(try interface.trafficControl() == "")
   }
 
-  @Test func whatIsAttachedIsShownByItsName() throws {
+  @Test func aFilterIsShownByItsName() throws {
     let interface = try TestInterface()
-    let plane = try interface.attach()
+    let plane = try interface.attach(.clsact)
     let shown = try interface.trafficControl()
     #expect(shown.contains("qdisc clsact"))
-    #expect(shown.contains("pref \(TrafficHook.priority) "))
+    #expect(shown.contains("pref \(FilterHook.priority) "))
     #expect(shown.contains("handoff_forward"))
     #expect(plane.adoption == .fresh)
   }
 
-  @Test func aForeignQdiscStays() throws {
+  @Test(arguments: TrafficAttachment.both) func aForeignQdiscStays(_ attachment: TrafficAttachment) throws {
     let interface = try TestInterface()
     try interface.namespace.run(["tc", "qdisc", "add", "dev", "d0", "clsact"]).checked()
     try interface.namespace.perform {
-      try ForwardingPlane.attach(interface: "d0", configuration: configuration()).detach()
+      try ForwardingPlane.attach(interface: "d0", configuration: configuration(attachment)).detach()
     }
     let shown = try interface.trafficControl()
     #expect(shown.contains("qdisc clsact"))
@@ -50,7 +50,7 @@ struct AttachmentTests {
     let interface = try TestInterface()
     let namespace = interface.namespace
     try namespace.perform {
-      let plane = try ForwardingPlane.attach(interface: "d0", configuration: configuration())
+      let plane = try ForwardingPlane.attach(interface: "d0", configuration: configuration(.clsact))
       try namespace.run(["tc", "filter", "add", "dev", "d0", hook, "bpf", "da", "bytecode", "1,6 0 0 0"]).checked()
       try plane.detach()
     }
@@ -61,12 +61,12 @@ struct AttachmentTests {
   }
 
   /// A process that dies leaves program and flows; packets are forwarded meanwhile, and the next process goes on.
-  @Test func flowsOutliveTheirProcess() throws {
+  @Test(arguments: TrafficAttachment.both) func flowsOutliveTheirProcess(_ attachment: TrafficAttachment) throws {
     let interface = try TestInterface()
     let link = try interface.namespace.perform { try RawLink("d1") }
     let frame = Frame.tcp(Addresses.flow4, .ack)
     do {
-      let plane = try interface.attach()
+      let plane = try interface.attach(attachment)
       try plane.setServices([Addresses.service4])
       try plane.flows.insert(Addresses.flow4, .forwarding(handoff: 42))
       try plane.flows.insert(Addresses.flow6, .local())
@@ -78,7 +78,8 @@ struct AttachmentTests {
     let index = interface.index
     try interface.namespace.perform {
       let plane = try ForwardingPlane.attach(
-        interface: "d0", configuration: ForwardingPlaneConfiguration(capacity: 1024, localMark: 0x77))
+        interface: "d0",
+        configuration: ForwardingPlaneConfiguration(capacity: 1024, localMark: 0x77, attachment: attachment))
       try checkAdopted(plane, index)
       try plane.detach()
     }
@@ -125,17 +126,18 @@ struct AttachmentTests {
     #expect(smaller.flows.occupied == 64)
   }
 
-  @Test func mapsOfAnotherLayoutAreReplaced() throws {
+  @Test(arguments: TrafficAttachment.both)
+  func mapsOfAnotherLayoutAreReplaced(_ attachment: TrafficAttachment) throws {
     let interface = try TestInterface()
     do {
-      let plane = try interface.attach()
+      let plane = try interface.attach(attachment)
       try plane.flows.insert(Addresses.flow4, .forwarding())
       var zero: UInt32 = 0
       var state = handoff_state(layout_version: 99, local_mark: 0, created_qdisc: 1, zero: 0)
       #expect(unsafe bpf_map_update_elem(plane.stateMap.raw, &zero, &state, 0) == 0)
     }
     try interface.namespace.perform {
-      let plane = try ForwardingPlane.attach(interface: "d0", configuration: configuration())
+      let plane = try ForwardingPlane.attach(interface: "d0", configuration: configuration(attachment))
       try expect(plane.adoption == .replaced(.otherLayout(version: 99)), "\(plane.adoption)")
       try expect(plane.adoptedFlows == 0)
       try expect(plane.flows.occupied == 0)
@@ -144,27 +146,27 @@ struct AttachmentTests {
     #expect(try interface.trafficControl() == "")
   }
 
-  @Test func aForeignProgramAtThePlaceIsNotTouched() throws {
+  @Test func aForeignFilterAtThePlaceIsNotTouched() throws {
     let interface = try TestInterface()
-    let stranger = try strangersProgram()
     try interface.namespace.perform {
-      let hook = try TrafficHook(interface: "d0")
-      _ = try hook.createQdisc()
-      _ = try hook.attach(stranger)
+      let filter = try TrafficHook(interface: "d0").filter
+      _ = try filter.createQdisc()
+      _ = try filter.attach(Stranger("stranger").program)
     }
     #expect(throws: ForwardingPlaneError.hookTaken(interface: "d0", program: "stranger")) {
       try interface.namespace.perform {
-        _ = try ForwardingPlane.attach(interface: "d0", configuration: configuration())
+        _ = try ForwardingPlane.attach(interface: "d0", configuration: configuration(.clsact))
       }
     }
     #expect(try interface.trafficControl().contains("stranger"))
   }
 
-  @Test func aSuccessorsProgramIsNotDetached() throws {
+  @Test(arguments: TrafficAttachment.both)
+  func aSuccessorsProgramIsNotDetached(_ attachment: TrafficAttachment) throws {
     let interface = try TestInterface()
     try interface.namespace.perform {
-      let first = try ForwardingPlane.attach(interface: "d0", configuration: configuration())
-      _ = try ForwardingPlane.attach(interface: "d0", configuration: configuration())
+      let first = try ForwardingPlane.attach(interface: "d0", configuration: configuration(attachment))
+      _ = try ForwardingPlane.attach(interface: "d0", configuration: configuration(attachment))
       try first.detach()
     }
     #expect(try interface.trafficControl().contains("handoff_forward"))
@@ -205,17 +207,6 @@ struct AttachmentTests {
       #expect(log.contains("func"), "\(log)")
       #expect("\(error)".contains(log))
     }
-  }
-
-  private func strangersProgram() throws -> SharedDescriptor {
-    // r0 = 0; exit
-    let instructions = [
-      bpf_insn(code: 0xb7, dst_reg: 0, src_reg: 0, off: 0, imm: 0),
-      bpf_insn(code: 0x95, dst_reg: 0, src_reg: 0, off: 0, imm: 0),
-    ]
-    let raw = unsafe bpf_prog_load(BPF_PROG_TYPE_SCHED_CLS, "stranger", "GPL", instructions, 2, nil)
-    try #require(raw >= 0)
-    return SharedDescriptor(OwnedDescriptor(owning: raw))
   }
 }
 

@@ -20,11 +20,15 @@ struct DriverCostTests {
     var port: [String]
     /// Without an entry the packet ends at the distributor: what the rest of the way costs is the difference.
     var forwards = true
+    var attachment = TrafficAttachment.auto
 
     static let forDriver = ["tx", "off", "gro", "on"]
     static let all = [
       Setting(name: "ended at tc, usual settings", hook: .tc, port: [], forwards: false),
       Setting(name: "forwarded at tc, usual settings", hook: .tc, port: []),
+      Setting(
+        name: "ended at tc by a filter, usual settings", hook: .tc, port: [], forwards: false, attachment: .clsact),
+      Setting(name: "forwarded at tc by a filter, usual settings", hook: .tc, port: [], attachment: .clsact),
       Setting(name: "ended at tc, settings for the driver", hook: .tc, port: forDriver, forwards: false),
       Setting(name: "forwarded at tc, settings for the driver", hook: .tc, port: forDriver),
       Setting(name: "passed by the driver, ended at tc", hook: .xdp, port: forDriver, forwards: false),
@@ -46,9 +50,11 @@ struct DriverCostTests {
       for (port, node) in zip(["client", "distributor", "backend"], network.nodes) {
         try network.bridge.run(["bridge", "fdb", "replace", "\(node.mac)", "dev", port, "master", "static"]).checked()
       }
-      let hook = setting.hook
+      let (hook, attachment) = (setting.hook, setting.attachment)
       plane = try network.nodes[1].namespace.perform {
-        try ForwardingPlane.attach(interface: "eth0", configuration: .init(capacity: 64, localMark: 1, hook: hook))
+        try ForwardingPlane.attach(
+          interface: "eth0",
+          configuration: .init(capacity: 64, localMark: 1, hook: hook, attachment: attachment))
       }
       try plane.setServices([Addresses.service4])
       if setting.forwards { try plane.flows.insert(Addresses.flow4, .forwarding(to: network.nodes[2].mac)) }

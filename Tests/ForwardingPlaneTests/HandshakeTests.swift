@@ -179,7 +179,7 @@ struct HandshakeTests {
         Frame.raw(flow, flags, sequence: sequence, acknowledgment: number, payload: payload)
       }
       let absorbed = try plane.run(ack(), interface: index)
-      try expect(absorbed.outcomes == [.ackAbsorbed] && absorbed.verdict == .consumed, "\(absorbed)")
+      try expect(absorbed.outcomes == [.ackAbsorbed] && absorbed.verdict == .drop, "\(absorbed)")
       try expect(try outcome(ack([.ack, .psh])) == .ackAbsorbed, "a flag without meaning here")
       try expect(try outcome(ack().padded(by: 6)) == .ackAbsorbed, "padding is no data")
       try expect(try outcome(ack(payload: [1])) == .toUserSpace, "data")
@@ -219,7 +219,7 @@ struct HandshakeTests {
       try expect(wrong.outcomes == [.forwarded], "\(wrong)")
       try expect(table.lookup(flow) != nil, "a reset without the number")
       let right = try plane.run(Frame.raw(flow, .rst, sequence: segment.acknowledgment.rawValue), interface: index)
-      try expect(right.outcomes == [.challengeConfirmed] && right.verdict == .consumed, "\(right)")
+      try expect(right.outcomes == [.challengeConfirmed] && right.verdict == .drop, "\(right)")
       try expect(table.lookup(flow) == nil && table.occupied == 0, "\(table.occupied)")
       let again = try plane.run(
         Frame.raw(flow, .syn, sequence: 7000, options: HandshakeCase.mss), interface: index)
@@ -253,7 +253,7 @@ struct HandshakeTests {
       try expect(try send(number, .rst).outcomes == [.forwarded], "a reset")
       try expect(table.lookup(flow) != nil, "the flow lives")
       let right = try send(number)
-      try expect(right.outcomes == [.synReused] && right.verdict == (isBare ? .consumed : .pass), "\(right)")
+      try expect(right.outcomes == [.synReused] && right.verdict == (isBare ? .drop : .pass), "\(right)")
       try expect(table.lookup(flow) == nil && table.occupied == 0, "\(table.occupied)")
     }
   }

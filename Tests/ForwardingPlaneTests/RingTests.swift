@@ -37,7 +37,7 @@ struct RingTests {
         flow, [.ack, .psh], sequence: 1, acknowledgment: 2, payload: (0..<size).map { UInt8(truncatingIfNeeded: $0) })
       if frame.bytes.count < 2_000 {
         let seen = try interface.namespace.perform { try plane.run(frame.padded(by: 3), interface: index) }
-        #expect(seen.outcomes == [.toUserSpace] && seen.verdict == .consumed)
+        #expect(seen.outcomes == [.toUserSpace] && seen.verdict == .drop)
       } else {
         try link.send(frame)
         let deadline = MonotonicTime.now() + 5_000_000_000
@@ -107,12 +107,12 @@ struct RingTests {
     try interface.namespace.perform {
       let data = Frame.raw(Addresses.flow4, .ack, sequence: 1, payload: [1])
       let reset = try plane.run(Frame.raw(Addresses.flow6, .rst, sequence: 1), interface: index)
-      try expect(reset.outcomes == [.toUserSpace] && reset.verdict == .consumed, "\(reset)")
+      try expect(reset.outcomes == [.toUserSpace] && reset.verdict == .drop, "\(reset)")
       let fragment = try plane.run(data.with(0x20, 0, at: Frame.ipStart + 6), interface: index)
       try expect(fragment.outcomes == [.fragment] && fragment.verdict == .drop, "\(fragment)")
       table.keepAlive(worker: 0, until: MonotonicTime.now() - 20_000_000)
       let dead = try plane.run(data, interface: index)
-      try expect(dead.outcomes == [.unattended] && dead.verdict == .consumed, "\(dead)")
+      try expect(dead.outcomes == [.unattended] && dead.verdict == .drop, "\(dead)")
     }
     #expect(Self.drain(&ring).count == 1)
   }

@@ -87,6 +87,7 @@ extension IntegrationTests {
           lines.insert("\(command): \(line)")
         }
       }
+      for line in try machine.expressPrograms() { lines.insert(line) }
       return lines
     }
 
@@ -143,6 +144,29 @@ extension IntegrationTests {
         let alone = try examine(
           machine, ["--role", "dispatcher"], wrapper: ["setpriv", "--bounding-set=-all", "--inh-caps=-all"])
         #expect(alone.problems == [])
+      }
+    }
+
+    /// Without CAP_SYS_ADMIN nobody can tell whose programs are at tcx.
+    @Test func programsThatCannotBeLookedAtAreInTheWay() throws {
+      try onMachine { machine in
+        let wrapper = ["setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin"]
+        func place(_ report: Report) -> Report.Finding? { report.findings.first { $0.check == "tc ingress of eth0" } }
+        #expect(place(try examine(machine, wrapper: wrapper))?.state == "ok")
+        let isThere = try machine.perform {
+          var netlink = try NetlinkSocket(.route)
+          let hook = TCXHook(interface: try netlink.interface(named: "eth0")?.index ?? 0)
+          guard (try? hook.programs()) != nil else { return false }
+          // return -1
+          let program = try TCXHook.load([0xffff_ffff_0000_00b7, 0x95], name: "stranger")
+          try hook.attach(program.raw, .last)
+          return true
+        }
+        guard isThere else { return }
+        #expect(try machine.expressPrograms() == ["tcx eth0 ingress stranger"])
+        let blind = place(try examine(machine, wrapper: wrapper))
+        #expect(blind?.state == "missing" && blind?.found.contains("tcx") == true, "\(String(describing: blind))")
+        #expect(place(try examine(machine))?.state == "ok")
       }
     }
 

@@ -147,7 +147,10 @@ public enum DistributorService {
       try plane.setServices(configuration.services)
       logger.notice(
         "forwarding plane attached",
-        metadata: ["predecessor": "\(plane.adoption)", "forwards": "\(plane.driver.choice)"])
+        metadata: [
+          "predecessor": "\(plane.adoption)", "forwards": "\(plane.driver.choice)",
+          "by": plane.isAtTCX ? "tcx" : "clsact",
+        ])
       return plane
     } catch {
       throw StartupFailure(

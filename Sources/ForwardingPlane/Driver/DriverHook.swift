@@ -11,12 +11,7 @@ struct DriverHook: Hashable, Sendable {
   let interface: String
   let index: Int32
 
-  /// A program and the kernel's id of it.
-  struct Occupant {
-    var id: UInt32
-    var name: String
-    var program: SharedDescriptor
-  }
+  typealias Occupant = KernelProgram
 
   // XDP_FLAGS_DRV_MODE, XDP_FLAGS_UPDATE_IF_NOEXIST, XDP_FLAGS_REPLACE (include/uapi/linux/if_link.h).
   private static let native: UInt32 = 1 << 2
@@ -31,22 +26,11 @@ struct DriverHook: Hashable, Sendable {
   /// What is attached, in any mode; nil when nothing is. The name is empty without CAP_SYS_ADMIN.
   func occupant() throws(SystemError) -> Occupant? {
     guard let id = try attachedProgram() else { return nil }
-    let raw: Int32
     do {
-      raw = try LibBPF.call("bpf_prog_get_fd_by_id") { bpf_prog_get_fd_by_id(id) }
+      return try KernelProgram(id)
     } catch {
-      if error.errno == ENOENT { return nil }
       throw error.on("program \(id) at \(interface)")
     }
-    let program = SharedDescriptor(OwnedDescriptor(owning: raw))
-    var info = bpf_prog_info()
-    var length = UInt32(MemoryLayout<bpf_prog_info>.size)
-    _ = try LibBPF.call("bpf_obj_get_info_by_fd") { unsafe bpf_obj_get_info_by_fd(raw, &info, &length) }
-    // SAFETY: the kernel ends names of programs with a NUL.
-    let name = unsafe withUnsafeBytes(of: info.name) { bytes in
-      unsafe String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
-    }
-    return Occupant(id: id, name: name, program: program)
   }
 
   /// The kernel's id of the attached program, in any mode.

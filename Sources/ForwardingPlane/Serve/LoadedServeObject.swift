@@ -8,6 +8,7 @@ import LinuxKernel
 struct LoadedServeObject: Sendable {
   var serve: SharedDescriptor
   var silence: SharedDescriptor
+  var idle: SharedDescriptor
   var states: SharedDescriptor
   var maps: ServeMaps
 }
@@ -48,7 +49,7 @@ extension LoadedServeObject {
     do throws(SystemError) {
       return LoadedServeObject(
         serve: try object.program("handoff_serve"), silence: try object.program("handoff_silence"),
-        states: try object.program("handoff_states"),
+        idle: try object.program("handoff_idle"), states: try object.program("handoff_states"),
         maps: ServeMaps(
           waiting: try object.map("serve_waiting"), services: try object.map("serve_services"),
           adopted: try object.map("serve_adopted"), silenced: try object.map("serve_silenced"),

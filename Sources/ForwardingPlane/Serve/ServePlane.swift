@@ -5,7 +5,6 @@ import Clibbpf
 import Glibc
 public import Handoff
 public import LinuxKernel
-import Synchronization
 public import Wire
 
 /// How the serving plane is set up.
@@ -23,10 +22,12 @@ public struct ServePlaneConfiguration: Hashable, Sendable {
   public var packetPort: UInt16
   /// Of the tags of handoffs by packet.
   public var packetKey: HandoffPacketKey
+  /// How the programs get to the interfaces.
+  public var attachment: TrafficAttachment
 
   public init(
     interface: String, serverPort: UInt16, serverAddressIPv4: IPAddress, serverAddressIPv6: IPAddress, loops: Int,
-    packetPort: UInt16 = 0, packetKey: HandoffPacketKey = HandoffPacketKey(0, 0)
+    packetPort: UInt16 = 0, packetKey: HandoffPacketKey = HandoffPacketKey(0, 0), attachment: TrafficAttachment = .auto
   ) {
     self.interface = interface
     self.serverPort = serverPort
@@ -35,6 +36,7 @@ public struct ServePlaneConfiguration: Hashable, Sendable {
     self.loops = loops
     self.packetPort = packetPort
     self.packetKey = packetKey
+    self.attachment = attachment
   }
 
   public static var maximumLoops: Int { Int(SERVE_MAX_LOOPS) }
@@ -43,41 +45,32 @@ public struct ServePlaneConfiguration: Hashable, Sendable {
 /// The BPF programs that give handed-off connections to the node's own web server: at tc ingress of the node's interface and
 /// of `lo`, and at the tracepoint of TCP's state changes.
 ///
-/// The tracepoint's program goes with this process, the filters stay when it is killed, so that packets of open connections
+/// The tracepoint's program goes with this process, the others stay when it is killed, so that packets of open connections
 /// are treated as before; the next process replaces them. Any thread may call, in the namespace of the interface.
 public final class ServePlane: Sendable {
   public let configuration: ServePlaneConfiguration
   public let pending: PendingConnections
-  /// A killed predecessor's filters were found.
+  /// A killed predecessor's programs were found.
   public let hadPredecessor: Bool
 
   private let object: LoadedServeObject
   private let states: SharedDescriptor
   private let rings: [SharedDescriptor]
-  private let hooks: [Hook]
-  private let silencer: TrafficHook
+  private let installed: [InstalledProgram]
+  private let silencer: Silencer
   private let counterArray: ServeCounterArray
   private let namespace: UInt64
-  /// Flows whose resets are dropped now.
-  private let silenced = Mutex(0)
-
-  struct Hook: Sendable {
-    var hook: TrafficHook
-    var program: UInt32
-    /// The qdisc was there before, without any filter: somebody's own.
-    var keepsQdisc: Bool
-  }
 
   private init(
     _ configuration: ServePlaneConfiguration, _ object: LoadedServeObject, states: SharedDescriptor,
-    rings: [SharedDescriptor], hooks: [Hook], silencer: TrafficHook, counters: ServeCounterArray, namespace: UInt64,
-    hadPredecessor: Bool
+    rings: [SharedDescriptor], installed: [InstalledProgram], silencer: Silencer, counters: ServeCounterArray,
+    namespace: UInt64, hadPredecessor: Bool
   ) {
     self.configuration = configuration
     self.object = object
     self.states = states
     self.rings = rings
-    self.hooks = hooks
+    self.installed = installed
     self.silencer = silencer
     self.namespace = namespace
     self.hadPredecessor = hadPredecessor
@@ -91,7 +84,7 @@ public final class ServePlane: Sendable {
   public static func attach(_ configuration: ServePlaneConfiguration) throws(ServePlaneError) -> ServePlane {
     precondition((1...ServePlaneConfiguration.maximumLoops).contains(configuration.loops))
     let object = try LoadedServeObject.load()
-    var attached: [Hook] = []
+    var installed: [InstalledProgram] = []
     do {
       let namespace = try NamespaceIdentity.cookie()
       try write(serve_settings(configuration, namespace: namespace, adopts: false), object)
@@ -105,37 +98,25 @@ public final class ServePlane: Sendable {
       )
       var hadPredecessor = false
       for name in [configuration.interface, "lo"] {
-        let hook = try TrafficHook(interface: name, place: .serving)
+        let hook = try TrafficHook(interface: name, place: .serving, configuration.attachment)
         if try hook.attachedProgram() != nil { hadPredecessor = true }
-        attached.append(try attach(hook, object.serve))
+        installed.append(try hook.install(object.serve))
       }
-      let silencer = try TrafficHook(interface: configuration.interface, place: .silencing)
-      if try silencer.attachedProgram() != nil { try silencer.detach() }
+      let silencing = try TrafficHook(
+        interface: configuration.interface, place: .silencing, configuration.attachment)
+      try silencing.removeLeftovers()
+      let silencer = Silencer(silencing, silence: object.silence, idle: object.idle)
       return ServePlane(
-        configuration, object, states: states, rings: rings, hooks: attached, silencer: silencer, counters: counters,
-        namespace: namespace, hadPredecessor: hadPredecessor)
+        configuration, object, states: states, rings: rings, installed: installed, silencer: silencer,
+        counters: counters, namespace: namespace, hadPredecessor: hadPredecessor)
     } catch {
-      remove(attached)
+      for program in installed { try? program.remove() }
       switch error {
       case let error as ServePlaneError: throw error
       case let error as ForwardingPlaneError: throw ServePlaneError(error)
       case let error as SystemError: throw .failed(error)
       default: preconditionFailure("\(error) is of no known type")
       }
-    }
-  }
-
-  private static func attach(
-    _ hook: TrafficHook, _ program: SharedDescriptor
-  ) throws(ForwardingPlaneError) -> Hook {
-    let created = try hook.createQdisc()
-    let keeps: Bool
-    if created { keeps = false } else { keeps = try !hook.hasFilters() }
-    do throws(ForwardingPlaneError) {
-      return Hook(hook: hook, program: try hook.attach(program), keepsQdisc: keeps)
-    } catch {
-      if created { try? hook.removeUnusedQdisc() }
-      throw error
     }
   }
 
@@ -158,24 +139,17 @@ public final class ServePlane: Sendable {
     }
   }
 
-  private static func remove(_ hooks: [Hook]) {
-    for hook in hooks {
-      // A program that somebody else has put in its place meanwhile stays.
-      guard (try? hook.hook.attachedProgram()) == hook.program else { continue }
-      try? hook.hook.detach()
-      if !hook.keepsQdisc { try? hook.hook.removeUnusedQdisc() }
-    }
-  }
-
   /// Removes what `attach` of this or of a killed process put on the interfaces.
-  public func detach() { ServePlane.remove(hooks) }
+  public func detach() {
+    silencer.remove()
+    // A program that somebody else has put in its place meanwhile stays.
+    for program in installed { try? program.remove() }
+  }
 
   /// Removes what a killed process left on an interface and on `lo`, for a start that serves otherwise.
   public static func removeLeftovers(interface: String) {
     for (name, place) in [(interface, TrafficHook.Place.serving), (interface, .silencing), ("lo", .serving)] {
-      guard let hook = try? TrafficHook(interface: name, place: place), let program = try? hook.attachedProgram()
-      else { continue }
-      remove([Hook(hook: hook, program: program, keepsQdisc: false)])
+      try? TrafficHook(interface: name, place: place).removeLeftovers()
     }
   }
 
@@ -255,21 +229,11 @@ public final class ServePlane: Sendable {
   public func silently(_ flow: FlowTuple, _ body: () -> Void) throws(ServePlaneError) {
     var key = serve_key(flow)
     var one: UInt32 = 1
-    try silenced.withLock { count throws(ServePlaneError) in
-      do throws(ForwardingPlaneError) {
-        if count == 0 { _ = try silencer.attach(object.silence) }
-      } catch {
-        throw ServePlaneError(error)
-      }
-      count += 1
-    }
+    do throws(ForwardingPlaneError) { try silencer.begin() } catch { throw ServePlaneError(error) }
     _ = unsafe bpf_map_update_elem(object.maps.silenced.raw, &key, &one, 0)
     body()
     _ = unsafe bpf_map_delete_elem(object.maps.silenced.raw, &key)
-    silenced.withLock { count in
-      count -= 1
-      if count == 0 { try? silencer.detach() }
-    }
+    silencer.end()
   }
 }
 

@@ -12,11 +12,8 @@ public import Wire
 /// The program and its maps live as long as it is attached, also when this process dies; the next one puts its own in the
 /// place. All calls are for the thread that owns this value, in the interface's network namespace; `counters` is for any.
 public struct TunnelExit: ~Copyable, Sendable {
-  private let hook: TrafficHook
-  private let programID: UInt32
-  /// The qdisc was there before, without any filter: somebody's own.
-  private let keepsQdisc: Bool
-  let program: SharedDescriptor
+  let installed: InstalledProgram
+  var program: SharedDescriptor { installed.program }
   private let peers: AddressSet
   private let served: AddressSet
   /// What the program has done with the packets that it saw.
@@ -25,21 +22,15 @@ public struct TunnelExit: ~Copyable, Sendable {
   /// Loads the program and attaches it, in place of one that a dead process left. Nothing passes the tunnels yet.
   ///
   /// - Throws: every case that is about set-up; nothing is left attached or created then.
-  public static func attach(interface: String) throws(ForwardingPlaneError) -> TunnelExit {
-    let hook = try TrafficHook(interface: interface, place: .tunnelExit)
+  public static func attach(
+    interface: String, _ attachment: TrafficAttachment = .auto
+  ) throws(ForwardingPlaneError) -> TunnelExit {
+    let hook = try TrafficHook(interface: interface, place: .tunnelExit, attachment)
     let loaded = try LoadedTunnelExit.load(for: interface)
-    let created = try hook.createQdisc()
-    let keepsQdisc: Bool
-    if created { keepsQdisc = false } else { keepsQdisc = try !hook.hasFilters() }
-    do {
-      return TunnelExit(
-        hook: hook, programID: try hook.attach(loaded.program), keepsQdisc: keepsQdisc, program: loaded.program,
-        peers: AddressSet(loaded.peers, "distributors"), served: AddressSet(loaded.served, "served addresses"),
-        counters: try TunnelCounterArray(loaded.counters))
-    } catch {
-      if created { try? hook.removeUnusedQdisc() }
-      throw error
-    }
+    let counters = try TunnelCounterArray(loaded.counters)
+    return TunnelExit(
+      installed: try hook.install(loaded.program), peers: AddressSet(loaded.peers, "distributors"),
+      served: AddressSet(loaded.served, "served addresses"), counters: counters)
   }
 
   /// Datagrams of these distributors are taken, and no others.
@@ -50,22 +41,11 @@ public struct TunnelExit: ~Copyable, Sendable {
 
   /// Removes the program, and the clsact qdisc when nothing else uses it. A program that
   /// somebody else has put in its place meanwhile stays.
-  public consuming func detach() throws(ForwardingPlaneError) {
-    do {
-      guard try hook.attachedProgram() == programID else { return }
-      try hook.detach()
-      if !keepsQdisc { try hook.removeUnusedQdisc() }
-    } catch .noSuchInterface {
-      return  // The interface went, and everything with it.
-    }
-  }
+  public consuming func detach() throws(ForwardingPlaneError) { try installed.remove() }
 
   /// Removes what a killed process left, for a start without tunnels.
   public static func removeLeftovers(interface: String) throws(ForwardingPlaneError) {
-    let hook = try TrafficHook(interface: interface, place: .tunnelExit)
-    guard try hook.attachedProgram() != nil else { return }
-    try hook.detach()
-    try hook.removeUnusedQdisc()
+    try TrafficHook(interface: interface, place: .tunnelExit).removeLeftovers()
   }
 }
 

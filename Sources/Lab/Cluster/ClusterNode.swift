@@ -51,10 +51,12 @@ public struct ClusterNode: Sendable {
       sysctl -a 2>/dev/null | grep -E 'forward|rp_filter|arp_|nonlocal|accept_local|localnet|redirects|syncookies|tw_'
       """
     let output = try namespace.run(["sh", "-c", script]).output
-    return output.split(separator: "\n").map(String.init).filter { line in
-      // Chains and tables without a rule, times and counters tell nothing; neighbours' routes come and go.
-      guard let first = line.first else { return false }
-      return !"#:*".contains(first) && line != "COMMIT" && !line.contains("cache")
-    }
+    let programs = try namespace.expressPrograms()
+    return programs
+      + output.split(separator: "\n").map(String.init).filter { line in
+        // Chains and tables without a rule, times and counters tell nothing; neighbours' routes come and go.
+        guard let first = line.first else { return false }
+        return !"#:*".contains(first) && line != "COMMIT" && !line.contains("cache")
+      }
   }
 }

@@ -63,13 +63,8 @@ public struct FloodComparison: Sendable {
     _ kind: Kind, _ cluster: Cluster, _ front: ClusterNode, _ attacker: NetworkNamespace,
     _ workload: LoadWorkload, _ number: Int
   ) throws(LabError) -> Row {
-    // Before the distributor's own program at the same hook.
-    let rule = ["dev", "eth0", "ingress", "pref", "1"]
-    if kind == .dropped {
-      try front.namespace.run(
-        ["tc", "filter", "add"] + rule + ["bpf", "da", "bytecode", FloodComparison.drop(26)]
-      ).checked()
-    }
+    let barrier =
+      kind == .dropped ? try FloodBarrier.raise(in: front.namespace, orFilter: FloodComparison.drop(26)) : nil
     var flood: LabProcess?
     if kind != .none {
       guard let target = front.service else { throw LabError("\(front.name) serves nothing") }
@@ -92,7 +87,7 @@ public struct FloodComparison: Sendable {
       let words = flood.log().split(whereSeparator: \.isWhitespace)
       perSecond = words.last.flatMap { Double($0) } ?? 0
     }
-    if kind == .dropped { try front.namespace.run(["tc", "filter", "del"] + rule).checked() }
+    try barrier?.remove()
     return Row(
       kind: kind, requestsPerSecond: Double(result.requests) / max(result.seconds, 0.001), errors: result.errors,
       floodPerSecond: perSecond, answersPerSecond: answered / max(result.seconds, 0.001),

@@ -16,7 +16,7 @@ struct Observation: Hashable, Sendable {
   var nanoseconds: Int
 
   enum Verdict: Hashable, Sendable {
-    case pass, drop, consumed, redirect
+    case pass, drop, redirect
     case other(Int32)
   }
 }
@@ -66,7 +66,6 @@ struct ProgramRun: Hashable, Sendable {
       switch Int32(bitPattern: unsafe options.retval) {
       case -1: .pass
       case 2: .drop
-      case 4: .consumed
       case 7: .redirect
       case let other: .other(other)
       }

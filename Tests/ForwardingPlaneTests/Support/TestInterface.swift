@@ -46,11 +46,14 @@ final class TestInterface: Sendable {
 
   static let localMark: UInt32 = 0x4c41
 
-  func attach(capacity: Int = 1024, hook: ForwardingHook = .tc) throws -> ForwardingPlane {
+  func attach(
+    capacity: Int = 1024, hook: ForwardingHook = .tc, _ attachment: TrafficAttachment = .auto
+  ) throws -> ForwardingPlane {
     try namespace.perform {
       try ForwardingPlane.attach(
         interface: "d0",
-        configuration: ForwardingPlaneConfiguration(capacity: capacity, localMark: Self.localMark, hook: hook))
+        configuration: ForwardingPlaneConfiguration(
+          capacity: capacity, localMark: Self.localMark, hook: hook, attachment: attachment))
     }
   }
 
@@ -65,11 +68,21 @@ final class TestInterface: Sendable {
     return shown.split(separator: "\n").first { $0.contains("prog/xdp") }.map(String.init)
   }
 
-  /// What `tc` shows of the interface: its clsact qdisc and the filters at both hooks.
+  /// The names of the programs at tcx, in their order.
+  func express(egress: Bool = false) throws -> [String] {
+    let hook = TCXHook(interface: index, isEgress: egress)
+    return try namespace.perform {
+      guard let ids = try? hook.programs().ids else { return [] }
+      return try ids.map { try KernelProgram($0)?.name ?? "gone" }
+    }
+  }
+
+  /// What `tc` shows of the interface, its clsact qdisc and the filters at both hooks; and the programs at tcx.
   func trafficControl() throws -> String {
+    let express = try express().map { "tcx ingress \($0)\n" } + express(egress: true).map { "tcx egress \($0)\n" }
     let qdisc = try namespace.run(["tc", "qdisc", "show", "dev", "d0", "clsact"]).checked().output
     let ingress = try namespace.run(["tc", "filter", "show", "dev", "d0", "ingress"]).output
     let egress = try namespace.run(["tc", "filter", "show", "dev", "d0", "egress"]).output
-    return qdisc + ingress + egress
+    return qdisc + ingress + egress + express.joined()
   }
 }

@@ -4,41 +4,16 @@ import Clibbpf
 import Glibc
 import LinuxKernel
 
-/// A tc hook of one interface, in the calling thread's network namespace.
+/// The clsact filter (cls_bpf) of one place at an interface, in the calling thread's network namespace.
 ///
 /// Handle and priority are fixed: they are how a process finds what its dead predecessor left.
-struct TrafficHook: Hashable, Sendable {
-  /// One program's place among the filters of an interface.
-  enum Place: UInt32, Sendable {
-    /// The end of tunnels at a server node, at ingress: before the others, which look at what was in them.
-    case tunnelExit = 19520
-    /// The forwarding program of a distributor, at ingress.
-    case forwarding = 19521
-    /// The serving program of a server node, at ingress: after the forwarding program, which marks what is for this node.
-    case serving = 19522
-    /// The serving plane's filter of resets, at egress.
-    case silencing = 19523
-
-    var handle: UInt32 { rawValue &- Place.forwarding.rawValue &+ TrafficHook.handle }
-    var isEgress: Bool { self == .silencing }
-  }
-
+struct FilterHook: Hashable, Sendable {
   let interface: String
   let index: Int32
-  let place: Place
+  let place: TrafficHook.Place
 
   static let handle: UInt32 = 0x4c
   static let priority: UInt32 = 19521
-
-  init(interface name: String, place: Place = .forwarding) throws(ForwardingPlaneError) {
-    // Everything worth saying is in the errors that are thrown; libbpf would write to the standard error output.
-    unsafe libbpf_set_print(nil)
-    let index = unsafe if_nametoindex(name)
-    guard index != 0 else { throw .noSuchInterface(name) }
-    self.interface = name
-    self.index = Int32(index)
-    self.place = place
-  }
 
   private func hook(_ wanted: bpf_tc_attach_point? = nil) -> bpf_tc_hook {
     let point = wanted ?? (place.isEgress ? BPF_TC_EGRESS : BPF_TC_INGRESS)
@@ -69,6 +44,25 @@ struct TrafficHook: Hashable, Sendable {
       throw explain(error)
     }
     return options.prog_id
+  }
+
+  /// The same if it is a program that belongs here by its name; for processes that may look at programs.
+  func ownProgram() throws(ForwardingPlaneError) -> UInt32? {
+    let found: UInt32?
+    do throws(ForwardingPlaneError) {
+      found = try attachedProgram()
+    } catch {
+      // A kernel without filters has none of ours.
+      if case .noTrafficControl = error { return nil }
+      throw error
+    }
+    guard let id = found else { return nil }
+    do {
+      guard let program = try KernelProgram(id), place.programs.contains(program.name) else { return nil }
+      return id
+    } catch {
+      throw .system(error.on("program \(id) at \(interface)"))
+    }
   }
 
   /// Makes the clsact qdisc; false when the interface has one.
@@ -120,14 +114,19 @@ struct TrafficHook: Hashable, Sendable {
   }
 
   /// Removes the clsact qdisc unless somebody's filter is attached to it.
-  func removeUnusedQdisc() throws(ForwardingPlaneError) {
-    guard try !hasFilters() else { return }
+  ///
+  /// - Returns: whether it is gone.
+  @discardableResult
+  func removeUnusedQdisc() throws(ForwardingPlaneError) -> Bool {
+    guard try !hasFilters() else { return false }
     var hook = self.hook(bpf_tc_attach_point(rawValue: BPF_TC_INGRESS.rawValue | BPF_TC_EGRESS.rawValue))
     do {
       _ = try LibBPF.call("bpf_tc_hook_destroy") { unsafe bpf_tc_hook_destroy(&hook) }
     } catch {
-      throw explain(error)
+      // Somebody else was faster.
+      if error.errno != ENOENT { throw explain(error) }
     }
+    return true
   }
 
   private func explain(_ error: SystemError) -> ForwardingPlaneError {
