@@ -40,8 +40,9 @@ enum BPFEmbed {
       // Generated from \(name).bpf.c by the build. Do not edit.
 
       enum \(name)Object {
-        /// The ELF object as hexadecimal text.
-        static let hexadecimal: StaticString = "\(String(decoding: hexadecimal, as: UTF8.self))"
+        /// The ELF object.
+        static let bytes = BPFObject.embedded(hexadecimal)
+        private static let hexadecimal: StaticString = "\(String(decoding: hexadecimal, as: UTF8.self))"
       }
 
       """

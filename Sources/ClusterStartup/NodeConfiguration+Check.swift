@@ -151,7 +151,7 @@ private struct SettingCheck {
   }
 
   mutating func leases() -> LeaseTerms {
-    let seconds = value(.leaseTime, .seconds(0.001...60)) ?? 20
+    let seconds = value(.leaseTime, .seconds(0.001...60)) ?? 60
     return LeaseTerms(
       credits: value(.leaseCredits, .integer("number of requests", 0...10_000)) ?? 32, time: UInt64(seconds * 1e9))
   }

@@ -58,4 +58,5 @@ enum MessageType: UInt8, CaseIterable {
   case packetHandoffs = 53
   case handoffsAccepted = 54
   case handoffWanted = 55
+  case handoffsCut = 56
 }

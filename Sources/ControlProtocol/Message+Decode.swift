@@ -11,7 +11,7 @@ extension Message {
     guard body.count <= FrameHeader.maximumBodyLength else { throw .bodyTooLong }
     switch type {
     case .decisionRequests, .assignmentsReturned, .leaseAccounts, .leaseCredits, .decisions, .handoffsEnded,
-      .handoffsAccepted:
+      .handoffsCut, .handoffsAccepted:
       return try decodeList(type, body)
     case .handoff: return .handoff(try HandoffCodec.decode(body))
     default: break
@@ -52,8 +52,7 @@ extension Message {
     case .handoffWanted: return .handoffWanted(HandoffID(try reader.uint64(body)))
     case .packetHandoffs: return .packetHandoffs(try PacketHandoffOffer(body, &reader))
     case .decisionRequests, .assignmentsReturned, .leaseAccounts, .leaseCredits, .decisions, .handoffsEnded,
-      .handoffsAccepted,
-      .handoff:
+      .handoffsCut, .handoffsAccepted, .handoff:
       preconditionFailure("decoded by the caller")
     }
   }
@@ -84,12 +83,16 @@ extension Message {
     case .leaseCredits:
       let count = try ListCodec.count(body, elementLength: DecisionCodec.creditLength)
       return .leaseCredits((0..<count).map { DecisionCodec.credit(at: $0, in: body) })
-    case .handoffsEnded, .handoffsAccepted:
-      let count = try ListCodec.count(body, elementLength: 8)
-      let ids = (0..<count).map { HandoffID(body.readUInt64(at: $0 * 8)) }
-      return type == .handoffsEnded ? .handoffsEnded(ids) : .handoffsAccepted(ids)
+    case .handoffsEnded: return .handoffsEnded(try decodeHandoffs(body))
+    case .handoffsCut: return .handoffsCut(try decodeHandoffs(body))
+    case .handoffsAccepted: return .handoffsAccepted(try decodeHandoffs(body))
     default: preconditionFailure("not a list message")
     }
+  }
+
+  private static func decodeHandoffs(_ body: Span<UInt8>) throws(ControlProtocolError) -> [HandoffID] {
+    let count = try ListCodec.count(body, elementLength: 8)
+    return (0..<count).map { HandoffID(body.readUInt64(at: $0 * 8)) }
   }
 
   fileprivate static func decodeServices(

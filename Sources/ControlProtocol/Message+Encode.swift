@@ -39,7 +39,7 @@ extension Message {
     case .rules(let set):
       Message.frame(.rules, bodyLength: set.encodedLength, into: &bytes) { set.encode(to: &$0) }
     case .decisionRequests, .assignmentsReturned, .leaseAccounts, .leaseCredits, .decisions, .handoffsEnded,
-      .handoffsAccepted:
+      .handoffsCut, .handoffsAccepted:
       encodeList(into: &bytes)
     case .handoff, .handoffAccepted, .handoffRefused, .abortHandoff, .packetHandoffs, .handoffWanted:
       encodeHandoffMessage(into: &bytes)
@@ -70,6 +70,8 @@ extension Message {
       }
     case .handoffsEnded(let ids):
       ListCodec.encode(ids, .handoffsEnded, elementLength: 8, into: &bytes) { $1.append(bigEndian: $0.rawValue) }
+    case .handoffsCut(let ids):
+      ListCodec.encode(ids, .handoffsCut, elementLength: 8, into: &bytes) { $1.append(bigEndian: $0.rawValue) }
     case .handoffsAccepted(let ids):
       ListCodec.encode(ids, .handoffsAccepted, elementLength: 8, into: &bytes) { $1.append(bigEndian: $0.rawValue) }
     default: preconditionFailure("not a list message")

@@ -36,8 +36,11 @@ public enum Message: Hashable, Sendable {
   case handoff(HandoffRequest)
   case handoffAccepted(HandoffID)
   case handoffRefused(HandoffID, HandoffRefusal)
-  /// Connections that are over at the back-end.
+  /// Connections that are over at the back-end; their clients closed or reset them, or are about to.
   case handoffsEnded([HandoffID])
+  /// Connections that are over at the back-end without a word of their clients: reset by the server, given up, or nobody
+  /// knows.
+  case handoffsCut([HandoffID])
   /// The distributor gave this handoff up: the back-end closes the connection silently if it has it, and says nothing.
   case abortHandoff(HandoffID)
   /// From the agent: whether and how its node takes handoffs by packet from now on.

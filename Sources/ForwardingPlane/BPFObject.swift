@@ -45,15 +45,20 @@ struct BPFObject: ~Copyable {
 
   /// The bytes of an object as CompileBPF embeds it, two lower-case digits for each.
   static func embedded(_ text: StaticString) -> [UInt8] {
+    var bytes: [UInt8] = []
     // SAFETY: a StaticString's bytes live for ever, and the buffer has its length.
     text.withUTF8Buffer { digits in
-      (0..<digits.count / 2).map { index in unsafe value(digits[2 * index]) << 4 | value(digits[2 * index + 1]) }
+      bytes.reserveCapacity(digits.count / 2)
+      var index = 0
+      while index + 1 < digits.count {
+        bytes.append(unsafe value(digits[index]) << 4 | value(digits[index + 1]))
+        index += 2
+      }
     }
+    return bytes
   }
 
-  private static func value(_ digit: UInt8) -> UInt8 {
-    digit >= UInt8(ascii: "a") ? digit - UInt8(ascii: "a") + 10 : digit - UInt8(ascii: "0")
-  }
+  private static func value(_ digit: UInt8) -> UInt8 { digit < 0x61 ? digit &- 0x30 : digit &- 0x61 &+ 10 }
 
   /// Gives programs and maps to the kernel.
   func load() throws(BPFLoadFailure) {

@@ -41,7 +41,7 @@ struct LoadedProgram: Sendable {
   var maps: PlaneMaps
   var leaseMaps: LeaseMaps
 
-  static func embeddedObject() -> [UInt8] { BPFObject.embedded(ForwardingProgramObject.hexadecimal) }
+  static func embeddedObject() -> [UInt8] { ForwardingProgramObject.bytes }
 
   /// Loads an object, with maps of its own or with `existing` ones.
   ///

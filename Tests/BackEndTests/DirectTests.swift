@@ -83,6 +83,33 @@ import Wire
   }
 
   /// A handoff as a distributor would make it of a client that is not there.
+  /// Where the client has closed, the distributor knows from its packets; of other ends it is told that they are such.
+  @Test(arguments: [false, true]) func endsWithoutTheClientAreToldApart(byServer: Bool) throws {
+    let bench = try AgentBench(.direct)
+    let server = try ScriptedServer(bench.network) { socket in
+      _ = try socket.receiveHead()
+      if byServer {
+        socket.resetOnClose()
+      } else {
+        _ = try socket.receiveAll()
+      }
+    }
+    #expect(bench.cluster.isReady())
+    do {
+      let client = try handedOver(bench)
+      if byServer {
+        #expect(throws: SystemError.self) { try client.receiveAll() }
+      } else {
+        try client.shutdownWriting()
+        #expect(try client.receiveAll().isEmpty)
+      }
+    }
+    #expect(ended(bench, byServer ? "server_reset" : "client_closed_first"))
+    #expect(eventually { bench.cluster.read { $0.ended == $0.accepted } })
+    #expect(bench.cluster.read { $0.cut == (byServer ? $0.accepted : []) })
+    #expect(server.peers.count == 1)
+  }
+
   private func invented(_ number: UInt32, port: UInt16, _ request: [UInt8]) -> Message {
     let snapshot = TCPSnapshot(
       flow: FlowTuple(client: Endpoint(TestNetwork.clientIPv4, port), service: TestNetwork.service(isIPv4: true)),

@@ -18,6 +18,8 @@ final class PlayedCluster: Sendable {
     var accepted: [HandoffID] = []
     var refused: [(HandoffID, HandoffRefusal)] = []
     var ended: [HandoffID] = []
+    /// Those of `ended` whose clients may not have closed.
+    var cut: [HandoffID] = []
     /// What the agent says of handoffs by packet, those that it has told of, and those that it wants as messages.
     var offer: PacketHandoffOffer?
     var taken: [HandoffID] = []
@@ -201,6 +203,10 @@ private struct Player: ~Copyable {
           case .handoffRefused(let id, let reason): $0.refused.append((id, reason))
           case .handoffsEnded(let ids):
             $0.ended += ids
+            $0.newsMessages += 1
+          case .handoffsCut(let ids):
+            $0.ended += ids
+            $0.cut += ids
             $0.newsMessages += 1
           case .handoffsAccepted(let ids):
             $0.taken += ids

@@ -55,7 +55,7 @@ import Wire
         == .here(
           DispatcherSettings(
             policy: .lc, tLow: 5, tHigh: 65, admission: .unlimited,
-            leases: LeaseTerms(credits: 32, time: 20_000_000_000), rules: [])))
+            leases: LeaseTerms(credits: 32, time: 60_000_000_000), rules: [])))
   }
 
   @Test(arguments: [

@@ -134,6 +134,7 @@ extension SeededGenerator {
     case 15: .rules(RuleSet(rules: (0..<pick(20)).map { _ in rule() }, keyHigh: next(), keyLow: next()))
     case 16: .handoffsAccepted((0..<pick(50)).map { _ in HandoffID(next()) })
     case 17: .handoffWanted(HandoffID(next()))
+    case 21: .handoffsCut((0..<pick(50)).map { _ in HandoffID(next()) })
     case 18:
       .packetHandoffs(
         PacketHandoffOffer(
@@ -150,5 +151,5 @@ extension SeededGenerator {
     }
   }
 
-  static var messageKinds: Int { 22 }
+  static var messageKinds: Int { 23 }
 }

@@ -145,6 +145,9 @@ enum MessageSamples {
       description: "handoffsEnded", message: .handoffsEnded([HandoffID(1), HandoffID(2)]),
       hex: "00000010 33000000 0000000000000001 0000000000000002"),
     Golden(
+      description: "handoffsCut", message: .handoffsCut([HandoffID(0x0102_0304_0506_0708)]),
+      hex: "00000008 38000000 0102030405060708"),
+    Golden(
       description: "handoff, sent by packet before",
       message: .handoff(
         HandoffRequest(

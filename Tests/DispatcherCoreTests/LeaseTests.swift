@@ -11,12 +11,12 @@ struct LeaseTests {
 
   static func cluster(
     _ policy: Policy = Policy(.lard), nodes: Int = 2, credits: UInt16 = 32, admission: Admission = .unlimited,
-    hardMaximum: UInt32 = 1000
+    hardMaximum: UInt32 = 1000, time: UInt64 = 1_000_000_000
   ) -> ModelCluster {
     var cluster = ModelCluster(
       DispatcherParameters(
         policy: policy, tableCapacity: 100, admission: admission, slowStart: 0,
-        leases: LeaseTerms(credits: credits, time: 1_000_000_000)))
+        leases: LeaseTerms(credits: credits, time: time)))
     for _ in 0..<nodes { cluster.addNode(hardMaximum: hardMaximum) }
     cluster.send(.registerDistributor(peer, DistributorRegistration(services: [])))
     return cluster
@@ -66,6 +66,17 @@ struct LeaseTests {
     switch name {
     case .hash, .boundedLoadHash, .lard, .replicatedLARD, .anchoredLARD: #expect(isLeased)
     case .weightedRoundRobin, .leastConnections, .extendedLARD: #expect(!isLeased)
+    }
+  }
+
+  @Test("a target's node is remembered for a shorter time where replica sets shrink")
+  func times() throws {
+    for (name, milliseconds) in [
+      (PolicyName.lard, 60_000), (.hash, 60_000), (.replicatedLARD, 20_000), (.anchoredLARD, 20_000),
+    ] {
+      var cluster = LeaseTests.cluster(Policy(name), time: 60_000_000_000)
+      let (_, lease) = try #require(LeaseTests.lease(&cluster, 1))
+      #expect(Int(lease.milliseconds) == milliseconds, "\(name)")
     }
   }
 

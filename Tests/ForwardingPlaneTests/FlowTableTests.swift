@@ -220,8 +220,8 @@ struct FlowTableTests {
       remove \((removed - swept) / UInt64(count)) ns per flow; a walk over the empty table \
       \(Double(walkedEmpty - removed) / 1e6) ms
       """)
-    #expect((100...300).contains(bytes), "an element is 120 bytes in a slab object of 128")
-    #expect((100...300).contains(lockedBytes))
+    // The first figure is of the whole machine: it says something only when nothing else runs.
+    #expect((100...300).contains(lockedBytes), "an element is 120 bytes in a slab object of 128")
   }
 
   /// What the kernel says the table takes.

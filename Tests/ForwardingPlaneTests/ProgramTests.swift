@@ -162,46 +162,48 @@ struct ProgramCase: Sendable, CustomTestStringConvertible {
 }
 
 struct ProgramTests {
-  @Test(arguments: ProgramCase.all)
-  func rule(_ rule: ProgramCase) throws {
+  @Test func rules() throws {
     let interface = try TestInterface()
     let plane = try interface.attach()
     try plane.setServices([Addresses.service4, Addresses.service6])
-    // The entry is there for both families: only the right one may be met.
-    if let entry = rule.entry {
-      try plane.flows.insert(Addresses.flow4, entry)
-      try plane.flows.insert(Addresses.flow6, entry)
+    let index = interface.index
+    for rule in ProgramCase.all {
+      for flow in [Addresses.flow4, Addresses.flow6] {
+        if let left = plane.flows.lookup(flow) { #expect(plane.flows.remove(flow, ifHandoff: left.handoff)) }
+        // The entry is there for both families: only the right one may be met.
+        if let entry = rule.entry { try plane.flows.insert(flow, entry) }
+      }
+      let started = MonotonicTime.now()
+      let seen = try interface.namespace.perform {
+        try plane.run(rule.frame, interface: index, segmentSize: rule.segmentSize)
+      }
+      try check(rule, seen, plane.flows, since: started)
     }
+  }
+
+  private func check(_ rule: ProgramCase, _ seen: Observation, _ table: FlowTable, since started: UInt64) throws {
     let isIPv6 = rule.frame.bytes[12] == 0x86
     let flow = isIPv6 ? Addresses.flow6 : Addresses.flow4
     let other = isIPv6 ? Addresses.flow4 : Addresses.flow6
-
-    let table = plane.flows
-    let index = interface.index
-    let started = MonotonicTime.now()
-    let seen = try interface.namespace.perform {
-      try plane.run(rule.frame, interface: index, segmentSize: rule.segmentSize)
-    }
-
-    #expect(seen.verdict == rule.verdict)
-    #expect(seen.outcomes == [rule.outcome])
-    #expect(seen.mark == rule.mark)
+    #expect(seen.verdict == rule.verdict, "\(rule.name)")
+    #expect(seen.outcomes == [rule.outcome], "\(rule.name)")
+    #expect(seen.mark == rule.mark, "\(rule.name)")
     switch rule.frames {
-    case .untouched: #expect(seen.frame == rule.frame)
-    case .rewritten: #expect(seen.frame == rule.frame.forwarded(to: Addresses.backEndMAC))
+    case .untouched: #expect(seen.frame == rule.frame, "\(rule.name)")
+    case .rewritten: #expect(seen.frame == rule.frame.forwarded(to: Addresses.backEndMAC), "\(rule.name)")
     }
-    #expect(table.lookup(other) == rule.entry)
+    #expect(table.lookup(other) == rule.entry, "\(rule.name)")
     switch rule.after {
-    case .same: #expect(table.lookup(flow) == rule.entry)
-    case .deleted: #expect(table.lookup(flow) == nil)
+    case .same: #expect(table.lookup(flow) == rule.entry, "\(rule.name)")
+    case .deleted: #expect(table.lookup(flow) == nil, "\(rule.name)")
     case .touched(let flags):
-      var entry = try #require(table.lookup(flow))
+      var entry = try #require(table.lookup(flow), "\(rule.name)")
       // One tick of the coarse clock may lie between: 10 ms at 100 Hz.
-      #expect(entry.lastSeen &+ 10_000_000 >= started && entry.lastSeen <= MonotonicTime.now())
-      var expected = try #require(rule.entry)
+      #expect(entry.lastSeen &+ 10_000_000 >= started && entry.lastSeen <= MonotonicTime.now(), "\(rule.name)")
+      var expected = try #require(rule.entry, "\(rule.name)")
       expected.seen = flags
       entry.lastSeen = expected.lastSeen
-      #expect(entry == expected)
+      #expect(entry == expected, "\(rule.name)")
     }
   }
 

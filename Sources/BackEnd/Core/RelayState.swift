@@ -30,6 +30,14 @@ public enum RelayEnd: UInt8, Hashable, Sendable, BitwiseCopyable, CaseIterable {
   /// The end was not seen when it came but found when the agent compared its table with the kernel's. Direct connections
   /// only.
   case unobserved
+
+  /// The client has sent FIN or RST, or will: it has its server's FIN. So distributors see that it is over by themselves.
+  public var isByClient: Bool {
+    switch self {
+    case .clientClosedFirst, .serverClosedFirst, .clientReset: true
+    case .serverReset, .idleTimeout, .halfClosedTimeout, .aborted, .drained, .timedOut, .unobserved: false
+    }
+  }
 }
 
 /// One relayed connection: what to do when a side delivers bytes, ends or fails. Pure: the driver reads, writes and closes.

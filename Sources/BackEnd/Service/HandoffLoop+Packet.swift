@@ -108,7 +108,7 @@ extension HandoffLoop {
       connection.send(.handoffAccepted(name.id))
       return true
     }
-    if peers[peer].ended.contains(name.id) {
+    if peers[peer].ended.contains(name.id) || peers[peer].cut.contains(name.id) {
       sendNews(peer, connection)
       return true
     }

@@ -22,8 +22,9 @@ struct Peer {
   /// Connections made of packets that it was not told of yet, with the generation of their slot.
   var taken: [(slot: UInt32, generation: UInt32)] = []
   var wakeTime: UInt64 = 0
-  /// Connections whose end is still to be told.
+  /// Connections whose end is still to be told: those that their clients closed, and others.
   var ended: [HandoffID] = []
+  var cut: [HandoffID] = []
   /// When both are to be told at the latest: they share messages, as nobody waits for them.
   var newsDue = UInt64.max
   /// Accepted, but the answer is not written yet. The peer cannot know of them: if the control connection breaks now, it
@@ -117,10 +118,14 @@ extension HandoffLoop {
   // MARK: News
 
   /// The end of a connection is told to the distributor's worker that handed it over.
-  mutating func tellEnd(_ index: Int) {
+  mutating func tellEnd(_ index: Int, _ end: RelayEnd) {
     let (peer, worker) = (slots[index].peer, slots[index].worker)
     if connection(of: peer) != nil {
-      peers[Int(peer.index)].ended.append(slots[index].id)
+      if end.isByClient {
+        peers[Int(peer.index)].ended.append(slots[index].id)
+      } else {
+        peers[Int(peer.index)].cut.append(slots[index].id)
+      }
     } else if worker != 0 {
       control.untold.keep([slots[index].id], for: worker, now: MonotonicTime.now())
     }
@@ -129,7 +134,7 @@ extension HandoffLoop {
   /// Once a second: what other loops, or earlier control connections, could not tell.
   mutating func collectUntold(_ now: UInt64) {
     for index in peers.indices where peers[index].greeted {
-      peers[index].ended += control.untold.take(peers[index].origin)
+      peers[index].cut += control.untold.take(peers[index].origin)
     }
     control.untold.expire(now)
   }
@@ -155,7 +160,7 @@ extension HandoffLoop {
   private static let newsWait: UInt64 = 40_000_000
 
   private mutating func tellNews(_ index: Int, _ connection: ControlConnection, _ now: UInt64) {
-    let count = peers[index].ended.count + peers[index].taken.count
+    let count = peers[index].ended.count + peers[index].cut.count + peers[index].taken.count
     if count == 0 { return }
     if peers[index].newsDue == .max {
       // What is seen at a look right after the tick is told at once: the distributor does not wait for ever.
@@ -171,8 +176,10 @@ extension HandoffLoop {
     let standing = peers[index].taken.filter { slots[Int($0.slot)].generation == $0.generation }
     if !standing.isEmpty { connection.send(.handoffsAccepted(standing.map { slots[Int($0.slot)].id })) }
     if !peers[index].ended.isEmpty { connection.send(.handoffsEnded(peers[index].ended)) }
+    if !peers[index].cut.isEmpty { connection.send(.handoffsCut(peers[index].cut)) }
     peers[index].taken.removeAll(keepingCapacity: true)
     peers[index].ended.removeAll(keepingCapacity: true)
+    peers[index].cut.removeAll(keepingCapacity: true)
     peers[index].newsDue = .max
   }
 
@@ -205,7 +212,7 @@ extension HandoffLoop {
     logger.info("control connection of distributor \(peers[index].name) ended: \(reason)")
     let unannounced = peers[index].unannounced
     if peers[index].greeted {
-      control.untold.keep(peers[index].ended, for: peers[index].origin, now: MonotonicTime.now())
+      control.untold.keep(peers[index].ended + peers[index].cut, for: peers[index].origin, now: MonotonicTime.now())
     }
     let reference = PeerReference(index: UInt32(index), generation: peers[index].generation)
     peers[index] = Peer(generation: reference.generation &+ 1)

@@ -193,7 +193,7 @@ extension HandoffLoop {
     totals.active -= 1
     if countsEnded {
       totals.ended += 1
-      tellEnd(index)
+      tellEnd(index, end)
     }
     for side in Side.allCases where slots[index][held: side] >= 0 { held.release(slots[index][held: side]) }
     freeSlot(index)

@@ -15,8 +15,9 @@ extension DispatcherState {
     else { return nil }
     loads.reserve(choice.index, credits: credits)
     leases.countLease()
+    let time = min(parameters.leases.time, policy.longestLease)
     return Lease(
-      credits: UInt16(clamping: credits), milliseconds: UInt16(clamping: parameters.leases.time / 1_000_000),
+      credits: UInt16(clamping: credits), milliseconds: UInt16(clamping: time / 1_000_000),
       term: leases.terms[choice.index])
   }
 
@@ -75,6 +76,15 @@ extension DecisionReason {
 }
 
 extension Policy {
+  /// Nanoseconds for which a target's node may be remembered. A replica set shrinks only when its target is asked about: after
+  /// its time without change it should be, at least once in that time.
+  fileprivate var longestLease: UInt64 {
+    switch self {
+    case .replicatedLARD, .anchoredLARD: 20_000_000_000
+    case .weightedRoundRobin, .leastConnections, .extendedLARD, .boundedLoadHash, .hash, .lard: .max
+    }
+  }
+
   /// The connections and credits of a node up to which requests for a target that it has would stay there; nil while they
   /// would not, and for policies by which the target alone does not tell the node.
   fileprivate func leaseLimit(_ index: Int, _ thresholds: LARDThresholds, _ loads: borrowing LoadBook) -> UInt64? {

@@ -195,14 +195,8 @@ extension DistributorWorker {
       unload(number, 1)
       if reason != .tupleInUse { dropLeases(of: number) }
       core.responder.handoffRefused(id, reason, now: core.now, into: &core.actions)
-    case .message(.handoffsEnded(let ids)):
-      for id in ids {
-        if core.responder.handoffEnded(id, by: number, now: core.now, into: &core.actions) {
-          backEnds[Int(number)]?.packetsUnconfirmed = 0
-        }
-        perform()
-        if flows.ended(id, in: shared.flowTable, now: core.now) { unload(number, 1) }
-      }
+    case .message(.handoffsEnded(let ids)): end(ids, at: number, marking: false)
+    case .message(.handoffsCut(let ids)): end(ids, at: number, marking: true)
     case .message: break
     case .refused(let reason):
       logger.error("a back-end refuses this node", metadata: ["back-end": "\(number)", "reason": "\(reason)"])
@@ -216,6 +210,19 @@ extension DistributorWorker {
       backEnds[Int(number)]?.lostAt = core.now
       backEnds[Int(number)]?.offer = nil
     }
+  }
+
+  /// - Parameter marking: their clients may not have closed: the flow table is told that a new SYN is right.
+  private mutating func end(_ ids: [HandoffID], at number: UInt16, marking: Bool) {
+    var ended: UInt32 = 0
+    for id in ids {
+      if core.responder.handoffEnded(id, by: number, now: core.now, into: &core.actions) {
+        backEnds[Int(number)]?.packetsUnconfirmed = 0
+      }
+      if !core.actions.actions.isEmpty { perform() }
+      if flows.ended(id, marking: marking, in: shared.flowTable, now: core.now) { ended += 1 }
+    }
+    if ended > 0 { unload(number, ended) }
   }
 
   mutating func unload(_ backEnd: UInt16, _ count: UInt32) {

@@ -55,6 +55,7 @@ extension DistributorWorker {
 
   /// Keeps further credits of a back-end.
   mutating func takeCredits(_ credit: LeaseCredit) {
+    needsCredits = false
     let backEnd = credit.backEnd.rawValue
     reclaim(backEnd)
     leases.renew(backEnd: backEnd, credits: credit.credits, term: credit.term, now: core.now)
@@ -76,6 +77,7 @@ extension DistributorWorker {
 
   /// The dispatcher is lost.
   mutating func forgetLeases() {
+    needsCredits = false
     reclaimAll()
     lending?.lender.forgetTargets()
     lending?.accountsFromNow()
@@ -92,6 +94,8 @@ extension DistributorWorker {
     leases.collect(now: core.now, alongside: alongside, into: &leaseAccounts)
     if leaseAccounts.isEmpty { return }
     connection.send(.leaseAccounts(leaseAccounts))
+    // At this pace what is left does not last until the tick after the next.
+    needsCredits = leaseAccounts.reduce(0) { $0 + UInt64($1.used) } > leases.credits + leases.lent
     leaseAccounts.removeAll(keepingCapacity: true)
   }
 }

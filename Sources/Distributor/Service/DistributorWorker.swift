@@ -35,6 +35,8 @@ struct DistributorWorker: ~Copyable {
   var decisions = DecisionQueue()
   var leases = LeaseTable()
   var leaseAccounts: [LeaseAccount] = []
+  /// The answer to what was told of credits is waited for.
+  var needsCredits = false
   /// Nil when every handoff is this worker's own.
   var lending: LeaseLending?
   var view = ClusterView(epoch: 0, backEnds: [], services: [])
@@ -158,7 +160,7 @@ struct DistributorWorker: ~Copyable {
 
   /// Whose words wake this worker from now on.
   private mutating func arrangeEvents() {
-    let isAsking = dispatcher.connection == nil || decisions.isWaiting
+    let isAsking = dispatcher.connection == nil || decisions.isWaiting || needsCredits
     dispatcherEvents.arrange(in: epoll, now: core.now, isUrgent: isAsking)
     agentEvents.arrange(in: epoll, now: core.now, isUrgent: core.now < answersUrgentUntil)
   }

@@ -54,10 +54,11 @@ struct LiveFlows {
 
   /// The back-end reported the end of a connection; its entry stays for a linger time.
   ///
+  /// - Parameter marking: the entry may not show it.
   /// - Returns: whether the handoff was known and had not ended before.
-  mutating func ended(_ id: HandoffID, in table: FlowTable, now: UInt64) -> Bool {
+  mutating func ended(_ id: HandoffID, marking: Bool, in table: FlowTable, now: UInt64) -> Bool {
     guard let flow = live.removeValue(forKey: id) else { return false }
-    table.markEnded(flow.flow, ifHandoff: id)
+    if marking { table.markEnded(flow.flow, ifHandoff: id) }
     if let pushedOut = book.ended(id, flow.flow, now: now) {
       _ = table.remove(pushedOut.flow, ifHandoff: pushedOut.handoff)
     }

@@ -89,7 +89,7 @@ final class DriverPlane: Sendable {
   private static func load(
     _ maps: PlaneMaps?
   ) throws -> (program: SharedDescriptor, settings: SharedDescriptor, counts: SharedDescriptor) {
-    let object = try BPFObject(BPFObject.embedded(DriverProgramObject.hexadecimal), name: "handoff_driver")
+    let object = try BPFObject(DriverProgramObject.bytes, name: "handoff_driver")
     object.check("driver_settings", UInt32.self, CForwardingPlane.driver_settings.self)
     object.check("driver_counts", UInt32.self, driver_counters.self)
     if let maps { try LoadedProgram.share(maps, with: object) }

@@ -29,7 +29,7 @@ extension LoadedServeObject {
   static func load() throws(ServePlaneError) -> LoadedServeObject {
     let object: BPFObject
     do throws(SystemError) {
-      object = try BPFObject(BPFObject.embedded(ServeProgramObject.hexadecimal), name: "handoff_serve")
+      object = try BPFObject(ServeProgramObject.bytes, name: "handoff_serve")
     } catch {
       throw .failed(error)
     }

@@ -58,7 +58,7 @@ private struct LoadedTunnelExit {
 
   static func load(for interface: String) throws(ForwardingPlaneError) -> LoadedTunnelExit {
     do {
-      let object = try BPFObject(BPFObject.embedded(TunnelExitProgramObject.hexadecimal), name: "handoff_tunnel")
+      let object = try BPFObject(TunnelExitProgramObject.bytes, name: "handoff_tunnel")
       object.check("tunnel_peers", handoff_address.self, UInt32.self)
       object.check("tunnel_served", handoff_address.self, UInt32.self)
       object.check("tunnel_counts", UInt32.self, tunnel_counters.self)
