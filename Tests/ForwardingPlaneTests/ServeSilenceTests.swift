@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Lab
 import LinuxKernel
 import Testing
 import Wire
@@ -50,5 +51,31 @@ struct ServeSilenceTests {
     #expect(run.verdict == (rule.isDropped ? .drop : .pass))
     #expect(silenced == (rule.isDropped ? 1 : 0))
     #expect(run.frame == rule.frame)
+  }
+
+  /// The program is at work only while a connection is being ended, by either way, and nothing of it stays.
+  @Test(arguments: TrafficAttachment.both) func itIsThereOnlyWhenNeeded(_ attachment: TrafficAttachment) throws {
+    let interface = try TestInterface()
+    let plane = try interface.namespace.perform {
+      try ServePlane.attach(
+        ServePlaneConfiguration(
+          interface: "d0", serverPort: 8080, serverAddressIPv4: IPAddress("127.0.0.1")!,
+          serverAddressIPv6: IPAddress("::1")!, loops: 1, attachment: attachment))
+    }
+    func isAtWork() throws -> Bool { try interface.trafficControl().contains("handoff_silence") }
+    for _ in 0..<3 {
+      #expect(try !isAtWork())
+      let during = try interface.namespace.perform { () -> Bool in
+        var found = false
+        try plane.silently(Addresses.flow4) {
+          found = (try? interface.trafficControl().contains("handoff_silence")) == true
+        }
+        return found
+      }
+      #expect(during)
+    }
+    #expect(try !isAtWork())
+    try interface.namespace.perform { plane.detach() }
+    #expect(try interface.trafficControl() == "")
   }
 }
