@@ -36,8 +36,7 @@ public struct LeaseTable: Sendable {
 
   /// Nanoseconds after which a use is told, unless something else is sent before.
   public static let tellingDelay: UInt64 = 5_000_000
-  /// Nanoseconds between two tellings, unless something else is sent or there is much to tell: each wakes the dispatcher, and
-  /// its answer this worker.
+  /// Nanoseconds between two tellings, unless something else is sent or there is much to tell: each wakes the dispatcher.
   public static let tellingInterval: UInt64 = 20_000_000
   /// So many uses are told without regard to the interval: new credits come for them.
   public static let usesTogether = 64
