@@ -261,6 +261,9 @@ extension HandoffLoop {
         retire(index, .drained, countsEnded: true)
       }
     }
-    turnPeers(MonotonicTime.now())
+    let now = MonotonicTime.now()
+    // What waited for a control connection to come back waits no longer.
+    collectUntold(now)
+    turnPeers(now)
   }
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import ControlProtocol
 import DistributorCore
 import ForwardingPlane
 import LinuxKernel
@@ -25,6 +26,7 @@ final class DistributorShared: Sendable {
   let hasEnded = Published(false)
   let statistics: [Published<DistributorStatistics>]
   private let dispatcherReady: Mutex<[Bool]>
+  private let numbers = Mutex(BackEndNumbers())
 
   init(
     flowTable: FlowTable, handshake: HandshakeTable, leasePlane: LeasePlane?, reach: ReachFinder, keys: HandshakeKeys,
@@ -47,6 +49,9 @@ final class DistributorShared: Sendable {
   func setReady(worker: Int, dispatcher: Bool) {
     dispatcherReady.withLock { $0[worker] = dispatcher }
   }
+
+  /// This distributor's numbers for the nodes of a view.
+  func numbers(of view: ClusterView) -> [UInt16?] { numbers.withLock { $0.assign(view.backEnds) } }
 
   var isEveryWorkerConnected: Bool { dispatcherReady.withLock { $0.allSatisfy { $0 } } }
 }

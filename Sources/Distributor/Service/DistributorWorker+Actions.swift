@@ -40,7 +40,7 @@ extension DistributorWorker {
         if let reach = link(backEnd)?.reach { deliver(range, by: reach) }
       case .abortHandoff(let id, let backEnd):
         link(backEnd)?.dialer.connection?.send(.abortHandoff(id))
-      case .returnAssignment(let backEnd): returned.append(BackEndID(backEnd))
+      case .returnAssignment(let backEnd): returned.append(backEnd)
       case .unknownFlow(let range): forwardOrRefuse(range)
       }
     }

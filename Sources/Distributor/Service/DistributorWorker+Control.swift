@@ -40,9 +40,9 @@ extension DistributorWorker {
       let batch = decisions.nextBatch()
       // Before assignments are returned that a lease made.
       tellLeases(to: connection, alongside: batch != nil || !returned.isEmpty)
-      if let batch { connection.send(.decisionRequests(batch)) }
+      if let batch { connection.send(.decisionRequests(batch.map { translation.outgoing($0) })) }
       if !returned.isEmpty {
-        connection.send(.assignmentsReturned(returned))
+        connection.send(.assignmentsReturned(returned.compactMap { translation.id(of: $0) }))
         returned.removeAll(keepingCapacity: true)
       }
     } else {
@@ -95,7 +95,7 @@ extension DistributorWorker {
       }
       decisions.answered(answers)
     case .message(.leaseCredits(let credits)): for credit in credits { takeCredits(credit) }
-    case .message(.clusterView(let view)): apply(view)
+    case .message(.clusterView(let view)): apply(translation.learn(view, shared.numbers(of: view)))
     case .message(.rules(let rules)):
       core.responder.setRules(rules)
       lending?.isAllowed = rules.rules.isEmpty
@@ -109,6 +109,8 @@ extension DistributorWorker {
           metadata: ["error": "\(error)", "worker": "\(index)"])
       }
       forgetLeases()
+      // Its successor may number the nodes otherwise, and says how before anything else.
+      translation = BackEndTranslation()
       for request in decisions.takeAll() { decideLocally(request) }
     }
   }
@@ -116,13 +118,12 @@ extension DistributorWorker {
   private mutating func decided(_ decision: Decision, wanted request: DecisionRequest?) {
     let outcome: DecisionOutcome
     switch decision.outcome {
-    case .assigned(let backEnd): outcome = .backEnd(backEnd.rawValue)
-    case .noBackEnd:
-      // A dispatcher that has just come back may hear of the back-ends later than of the distributors.
-      if let request { return decideLocally(request) }
-      outcome = .noBackEnd
+    case .assigned(let id): outcome = translation.number(of: id).map { .backEnd($0) } ?? .noBackEnd
+    case .noBackEnd: outcome = .noBackEnd
     case .overloaded: outcome = .overloaded
     }
+    // A dispatcher that has just come back may hear of the back-ends later than of the distributors.
+    if outcome == .noBackEnd, let request { return decideLocally(request) }
     core.responder.decided(HandoffID(decision.id), outcome, now: core.now, into: &core.actions)
   }
 
@@ -141,19 +142,38 @@ extension DistributorWorker {
         link.update(description)
         backEnds[number] = link
       } else {
-        // A restarted dispatcher may give the numbers anew. Connections at the agent that had this one live on in the flow
-        // table; a handoff that was under way there runs into its timeout and is tried again.
-        let hello = Hello(
-          role: .distributor, instance: configuration.instance, name: "\(configuration.nodeName)/\(index)")
-        backEnds[number] = BackEndLink(
-          description: description,
-          dialer: Dialer(
-            to: endpoint, from: configuration.internalAddress, as: hello, expecting: .backEnd,
-            token: UInt64(number), now: core.now),
-          reach: reach(description))
+        replaceLink(UInt16(number), description, endpoint)
       }
     }
     announceLongestPacket()
+  }
+
+  /// A new node, one that took over the number of one that left, or one that was moved to another address.
+  private mutating func replaceLink(_ number: UInt16, _ description: BackEndDescription, _ endpoint: Endpoint) {
+    let hello = Hello(
+      role: .distributor, instance: configuration.instance, name: "\(configuration.nodeName)/\(index)")
+    var link = BackEndLink(
+      description: description,
+      dialer: Dialer(
+        to: endpoint, from: configuration.internalAddress, as: hello, expecting: .backEnd, token: UInt64(number),
+        now: core.now),
+      reach: reach(description))
+    guard let former = backEnds[Int(number)] else {
+      backEnds[Int(number)] = link
+      return
+    }
+    // The control connection ends with its link.
+    if former.dialer.connection != nil { backEndLost(number, isSilent: false) }
+    if former.description.name == description.name {
+      // Where it is the same process its connections live on.
+      link.load = former.load
+      link.instance = former.instance
+      link.lostAt = former.lostAt ?? core.now
+      backEnds[Int(number)] = link
+    } else {
+      forgetFlows(of: number)
+      backEnds[Int(number)] = link
+    }
   }
 
   func reach(_ description: BackEndDescription) -> FlowEntry.Action? {
@@ -203,13 +223,17 @@ extension DistributorWorker {
     case .lost(let error, let wasEstablished):
       guard wasEstablished else { return }
       logger.warning("back-end lost", metadata: ["back-end": "\(number)", "error": "\(error)"])
-      // The kernel hands nothing more off there, and what it did is known before the loss is dealt with.
-      dropLeases(of: number)
-      receiveAllPackets()
-      core.responder.backEndLost(number, isSilent: error.isSilence, now: core.now, into: &core.actions)
-      backEnds[Int(number)]?.lostAt = core.now
-      backEnds[Int(number)]?.offer = nil
+      backEndLost(number, isSilent: error.isSilence)
     }
+  }
+
+  private mutating func backEndLost(_ number: UInt16, isSilent: Bool) {
+    // The kernel hands nothing more off there, and what it did is known before the loss is dealt with.
+    dropLeases(of: number)
+    receiveAllPackets()
+    core.responder.backEndLost(number, isSilent: isSilent, now: core.now, into: &core.actions)
+    backEnds[Int(number)]?.lostAt = core.now
+    backEnds[Int(number)]?.offer = nil
   }
 
   /// - Parameter marking: their clients may not have closed: the flow table is told that a new SYN is right.

@@ -31,13 +31,14 @@ extension DistributorWorker {
   mutating func takeLease(_ decision: Decision, wanted request: DecisionRequest?) {
     guard let request else { return }
     let (target, pool) = (request.target, request.route.pool)
-    guard let lease = decision.lease, case .assigned(let assigned) = decision.outcome else {
+    guard let lease = decision.lease, case .assigned(let assigned) = decision.outcome,
+      let backEnd = translation.number(of: assigned)
+    else {
       leases.revoke(target: target, pool: pool)
       // The kernel remembers more targets than the table.
       if pool == .every { lending?.lender.forgetTarget(target) }
       return
     }
-    let backEnd = assigned.rawValue
     let time = UInt64(lease.milliseconds) * 1_000_000
     reclaim(backEnd)
     leases.grant(
@@ -56,7 +57,7 @@ extension DistributorWorker {
   /// Keeps further credits of a back-end.
   mutating func takeCredits(_ credit: LeaseCredit) {
     needsCredits = false
-    let backEnd = credit.backEnd.rawValue
+    guard let backEnd = translation.number(of: credit.backEnd) else { return }
     reclaim(backEnd)
     leases.renew(backEnd: backEnd, credits: credit.credits, term: credit.term, now: core.now)
     if link(backEnd)?.isReady == true { lend(backEnd) } else { leases.drop(backEnd: backEnd, now: core.now) }
@@ -93,7 +94,7 @@ extension DistributorWorker {
     }
     leases.collect(now: core.now, alongside: alongside, into: &leaseAccounts)
     if leaseAccounts.isEmpty { return }
-    connection.send(.leaseAccounts(leaseAccounts))
+    connection.send(.leaseAccounts(leaseAccounts.compactMap { translation.outgoing($0) }))
     // At this pace what is left does not last until the tick after the next.
     needsCredits = leaseAccounts.reduce(0) { $0 + UInt64($1.used) } > leases.credits + leases.lent
     leaseAccounts.removeAll(keepingCapacity: true)

@@ -39,9 +39,11 @@ struct DistributorWorker: ~Copyable {
   var needsCredits = false
   /// Nil when every handoff is this worker's own.
   var lending: LeaseLending?
+  /// In this distributor's numbers, as all here but what is said to the dispatcher.
   var view = ClusterView(epoch: 0, backEnds: [], services: [])
-  /// By `BackEndID.rawValue`; nil for numbers that the dispatcher has not given.
+  /// By number; nil for those that are not given.
   var backEnds: [BackEndLink?] = []
+  var translation = BackEndTranslation()
   let fallback: FallbackPolicy
 
   var flows: LiveFlows
@@ -50,7 +52,7 @@ struct DistributorWorker: ~Copyable {
   /// Something happened since the counters were last published.
   var isUnpublished = true
   /// Assignments that could not be used, to be told to the dispatcher at the end of the turn.
-  var returned: [BackEndID] = []
+  var returned: [UInt16] = []
   var transmits: [Range<Int>] = []
 
   static let wakeToken: UInt64 = 0
