@@ -59,4 +59,6 @@ enum MessageType: UInt8, CaseIterable {
   case handoffsAccepted = 54
   case handoffWanted = 55
   case handoffsCut = 56
+  case flowsEnded = 57
+  case flowsHeld = 58
 }

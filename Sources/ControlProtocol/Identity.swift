@@ -50,7 +50,7 @@ public struct Hello: Hashable, Sendable {
 }
 
 public enum ControlProtocolVersion {
-  public static let current: UInt16 = 5
+  public static let current: UInt16 = 6
 }
 
 /// A server node announces itself to the dispatcher.

@@ -11,7 +11,7 @@ extension Message {
     guard body.count <= FrameHeader.maximumBodyLength else { throw .bodyTooLong }
     switch type {
     case .decisionRequests, .assignmentsReturned, .leaseAccounts, .leaseCredits, .decisions, .handoffsEnded,
-      .handoffsCut, .handoffsAccepted:
+      .handoffsCut, .handoffsAccepted, .flowsEnded, .flowsHeld:
       return try decodeList(type, body)
     case .handoff: return .handoff(try HandoffCodec.decode(body))
     default: break
@@ -52,7 +52,7 @@ extension Message {
     case .handoffWanted: return .handoffWanted(HandoffID(try reader.uint64(body)))
     case .packetHandoffs: return .packetHandoffs(try PacketHandoffOffer(body, &reader))
     case .decisionRequests, .assignmentsReturned, .leaseAccounts, .leaseCredits, .decisions, .handoffsEnded,
-      .handoffsCut, .handoffsAccepted, .handoff:
+      .handoffsCut, .handoffsAccepted, .flowsEnded, .flowsHeld, .handoff:
       preconditionFailure("decoded by the caller")
     }
   }
@@ -86,6 +86,8 @@ extension Message {
     case .handoffsEnded: return .handoffsEnded(try decodeHandoffs(body))
     case .handoffsCut: return .handoffsCut(try decodeHandoffs(body))
     case .handoffsAccepted: return .handoffsAccepted(try decodeHandoffs(body))
+    case .flowsEnded: return .flowsEnded(try decodeFlows(body))
+    case .flowsHeld: return .flowsHeld(try decodeFlows(body))
     default: preconditionFailure("not a list message")
     }
   }
@@ -93,6 +95,18 @@ extension Message {
   private static func decodeHandoffs(_ body: Span<UInt8>) throws(ControlProtocolError) -> [HandoffID] {
     let count = try ListCodec.count(body, elementLength: 8)
     return (0..<count).map { HandoffID(body.readUInt64(at: $0 * 8)) }
+  }
+
+  private static func decodeFlows(_ body: Span<UInt8>) throws(ControlProtocolError) -> [FlowTuple] {
+    let count = try ListCodec.count(body, elementLength: flowLength)
+    var reader = BodyReader()
+    var flows: [FlowTuple] = []
+    flows.reserveCapacity(count)
+    for _ in 0..<count {
+      let client = try reader.endpoint(body)
+      flows.append(FlowTuple(client: client, service: try reader.endpoint(body)))
+    }
+    return flows
   }
 
   fileprivate static func decodeServices(

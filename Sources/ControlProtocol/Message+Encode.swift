@@ -39,7 +39,7 @@ extension Message {
     case .rules(let set):
       Message.frame(.rules, bodyLength: set.encodedLength, into: &bytes) { set.encode(to: &$0) }
     case .decisionRequests, .assignmentsReturned, .leaseAccounts, .leaseCredits, .decisions, .handoffsEnded,
-      .handoffsCut, .handoffsAccepted:
+      .handoffsCut, .handoffsAccepted, .flowsEnded, .flowsHeld:
       encodeList(into: &bytes)
     case .handoff, .handoffAccepted, .handoffRefused, .abortHandoff, .packetHandoffs, .handoffWanted:
       encodeHandoffMessage(into: &bytes)
@@ -74,7 +74,19 @@ extension Message {
       ListCodec.encode(ids, .handoffsCut, elementLength: 8, into: &bytes) { $1.append(bigEndian: $0.rawValue) }
     case .handoffsAccepted(let ids):
       ListCodec.encode(ids, .handoffsAccepted, elementLength: 8, into: &bytes) { $1.append(bigEndian: $0.rawValue) }
+    case .flowsEnded(let flows): Message.encode(flows, .flowsEnded, into: &bytes)
+    case .flowsHeld(let flows): Message.encode(flows, .flowsHeld, into: &bytes)
     default: preconditionFailure("not a list message")
+    }
+  }
+
+  /// Bytes of two endpoints.
+  static let flowLength = 36
+
+  private static func encode(_ flows: [FlowTuple], _ type: MessageType, into bytes: inout [UInt8]) {
+    ListCodec.encode(flows, type, elementLength: flowLength, into: &bytes) { flow, output in
+      output.append(flow.client)
+      output.append(flow.service)
     }
   }
 

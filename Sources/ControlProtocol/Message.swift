@@ -2,6 +2,7 @@
 
 public import Handoff
 public import Rules
+public import Wire
 
 /// A message on a control connection. `decode(encode(x)) == x`.
 ///
@@ -41,6 +42,12 @@ public enum Message: Hashable, Sendable {
   /// Connections that are over at the back-end without a word of their clients: reset by the server, given up, or nobody
   /// knows.
   case handoffsCut([HandoffID])
+  /// Connections that are over at the back-end, and of which its agent knows neither name nor origin: an earlier agent, which
+  /// was killed, took them over. All workers of all distributors are told.
+  case flowsEnded([FlowTuple])
+  /// From a distributor's worker whose control connection was broken: connections that it knows at the back-end. The agent
+  /// says by `flowsEnded` which of them are over.
+  case flowsHeld([FlowTuple])
   /// The distributor gave this handoff up: the back-end closes the connection silently if it has it, and says nothing.
   case abortHandoff(HandoffID)
   /// From the agent: whether and how its node takes handoffs by packet from now on.

@@ -115,6 +115,34 @@ import Wire
     #expect(eventually { server.peers.count == 50 })
   }
 
+  /// The kernel does not run the tracepoint's program for every beginning either.
+  @Test func aBeginningThatTheKernelDoesNotTellIsFound() throws {
+    let earlier = Set(try Tracepoint.links())
+    let node = try Node()
+    try Tracepoint.end(except: earlier)
+    let request = invented(1)
+    try node.bench.pass([request], node.offer)
+    #expect(eventually { node.requests.value == 1 })
+    #expect(eventually { node.bench.cluster.read { $0.taken == [request.id] } })
+    #expect(node.bench.metric("handoff_backend_connections_active") == 1)
+    node.end()
+    #expect(node.requests.value == 1)
+  }
+
+  /// A worker whose control connection was broken asks what became of its connections.
+  @Test func ofHeldFlowsThoseThatAreOverAreTold() throws {
+    let node = try Node()
+    let open = (1...3).map { invented($0) }
+    try node.bench.pass(open, node.offer)
+    #expect(eventually { node.bench.cluster.read { $0.taken.count == 3 } })
+    var other = invented(3).snapshot.flow
+    other.service.port += 1
+    let over = [invented(4).snapshot.flow, other]
+    node.bench.cluster.send(.flowsHeld(open.map(\.snapshot.flow) + over))
+    #expect(eventually { node.bench.cluster.read { Set($0.orphansEnded) == Set(over) } })
+    node.end()
+  }
+
   // MARK: Packet and message
 
   @Test func theMessageOfATakenPacketIsAcceptedAndNotServedAgain() throws {

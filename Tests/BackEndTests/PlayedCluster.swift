@@ -20,6 +20,8 @@ final class PlayedCluster: Sendable {
     var ended: [HandoffID] = []
     /// Those of `ended` whose clients may not have closed.
     var cut: [HandoffID] = []
+    /// Flows of an earlier agent that are over.
+    var orphansEnded: [FlowTuple] = []
     /// What the agent says of handoffs by packet, those that it has told of, and those that it wants as messages.
     var offer: PacketHandoffOffer?
     var taken: [HandoffID] = []
@@ -211,6 +213,7 @@ private struct Player: ~Copyable {
           case .handoffsAccepted(let ids):
             $0.taken += ids
             $0.newsMessages += 1
+          case .flowsEnded(let flows): $0.orphansEnded += flows
           case .handoffWanted(let id): $0.wanted.append(id)
           case .packetHandoffs(let offer): $0.offer = offer
           default: break

@@ -147,9 +147,11 @@ extension SeededGenerator {
           LeaseCredit(
             backEnd: backEnd(), credits: UInt16(pick(65_536)), term: UInt32(truncatingIfNeeded: next()))
         })
+    case 22: .flowsEnded((0..<pick(50)).map { _ in FlowTuple(client: endpoint(), service: endpoint()) })
+    case 23: .flowsHeld((0..<pick(50)).map { _ in FlowTuple(client: endpoint(), service: endpoint()) })
     default: .abortHandoff(HandoffID(next()))
     }
   }
 
-  static var messageKinds: Int { 23 }
+  static var messageKinds: Int { 25 }
 }

@@ -148,6 +148,18 @@ enum MessageSamples {
       description: "handoffsCut", message: .handoffsCut([HandoffID(0x0102_0304_0506_0708)]),
       hex: "00000008 38000000 0102030405060708"),
     Golden(
+      description: "flowsEnded", message: .flowsEnded([snapshot.flow]),
+      hex: """
+        00000024 39000000
+        00000000000000000000ffffc0000201 c822 20010db8000000000000000000000007 0050
+        """),
+    Golden(
+      description: "flowsHeld", message: .flowsHeld([snapshot.flow]),
+      hex: """
+        00000024 3a000000
+        00000000000000000000ffffc0000201 c822 20010db8000000000000000000000007 0050
+        """),
+    Golden(
       description: "handoff, sent by packet before",
       message: .handoff(
         HandoffRequest(

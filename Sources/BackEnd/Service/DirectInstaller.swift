@@ -31,12 +31,8 @@ final class DirectInstaller {
   var nextLook = 0
 
   private var injector: Injector
-  /// Handoffs by packet that had become nothing at the last look at the kernel's table of them.
-  private var abandoned: Set<PendingConnections.Abandoned> = []
-  private var abandonedAt: UInt64 = 0
-
-  /// Nanoseconds between two looks: longer than any distributor waits before it asks for a handoff by message.
-  static let abandonedInterval: UInt64 = 60_000_000_000
+  /// Handoffs by packet of which nothing was told.
+  var leftovers = AgeBook<PendingConnections.Leftover>()
 
   init(_ plane: ServePlane, _ families: DirectFamilies, loop: Int) throws(SystemError) {
     let ring = try plane.ring(loop)
@@ -46,13 +42,6 @@ final class DirectInstaller {
     self.loop = loop
     self.ring = ring
     self.injector = injector
-  }
-
-  /// Removes handoffs by packet that nobody will ask for any more; one loop does so for all.
-  func sweepAbandoned(_ now: UInt64) {
-    guard loop == 0, now >= abandonedAt else { return }
-    abandoned = plane.pending.sweep(abandoned)
-    abandonedAt = now + DirectInstaller.abandonedInterval
   }
 
   /// Sends the request through `lo` to the listener. When the kernel's queue is not busy the connection stands, and its

@@ -74,7 +74,7 @@ extension HandoffLoop {
   }
 
   /// The web server has a connection of which this process knew nothing.
-  private mutating func begin(_ name: PacketHandoffName, _ flow: FlowTuple) {
+  mutating func begin(_ name: PacketHandoffName, _ flow: FlowTuple) {
     if !budget.takeAnyway() { _ = limitReached("the limit of \(budget.limit) connections", MonotonicTime.now()) }
     let index = newSlot()
     slots[index].phase = .direct

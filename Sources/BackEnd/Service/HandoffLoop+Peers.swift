@@ -25,6 +25,8 @@ struct Peer {
   /// Connections whose end is still to be told: those that their clients closed, and others.
   var ended: [HandoffID] = []
   var cut: [HandoffID] = []
+  /// Ends of orphans that it was told of (`UntoldEnds`).
+  var orphansSeen = 0
   /// When both are to be told at the latest: they share messages, as nobody waits for them.
   var newsDue = UInt64.max
   /// Accepted, but the answer is not written yet. The peer cannot know of them: if the control connection breaks now, it
@@ -91,6 +93,7 @@ extension HandoffLoop {
     case .hello(let hello): greet(hello, index, connection)
     case .handoff(let request) where peers[index].greeted: install(request, peer: index)
     case .abortHandoff(let id) where peers[index].greeted: abort(id, peer: index)
+    case .flowsHeld(let flows) where peers[index].greeted: tellEnded(of: flows, to: connection)
     case .pong: break
     case .goodbye(let text): losePeer(index, "it left: \(text)")
     default:
@@ -128,6 +131,8 @@ extension HandoffLoop {
       }
     } else if worker != 0 {
       control.untold.keep([slots[index].id], for: worker, now: MonotonicTime.now())
+    } else {
+      control.untold.keepOrphan(slots[index].flow, now: MonotonicTime.now())
     }
   }
 
@@ -135,6 +140,8 @@ extension HandoffLoop {
   mutating func collectUntold(_ now: UInt64) {
     for index in peers.indices where peers[index].greeted {
       peers[index].cut += control.untold.take(peers[index].origin)
+      let orphans = control.untold.orphans(after: &peers[index].orphansSeen)
+      if !orphans.isEmpty { peers[index].connection?.send(.flowsEnded(orphans)) }
     }
     control.untold.expire(now)
   }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import BackEndCore
+import ControlChannel
 import ControlProtocol
 import ForwardingPlane
 import LinuxKernel
@@ -12,10 +13,33 @@ extension HandoffLoop {
   /// A connection is younger than this as a rule when it ends: older ones are worth a look after losses.
   private static let suspectAge: UInt64 = 1_500_000_000
 
+  /// Nanoseconds: longer than any distributor waits before it asks for a handoff by message.
+  private static let abandonedAge: UInt64 = 60_000_000_000
+
+  /// Once a second: finds the handoffs by packet of whose establishment the kernel did not tell, and removes those that no
+  /// connection came of and that nobody asks for any more.
+  mutating func lookAtLeftovers(_ direct: DirectInstaller, _ now: UInt64) {
+    for (leftover, age) in direct.leftovers.look(direct.plane.pending.leftovers(loop: direct.loop), now: now) {
+      let name = PacketHandoffName(origin: leftover.origin, id: leftover.id)
+      // Asked for by message: that is where it is settled.
+      if age == 0 || packets[name] != nil { continue }
+      let flow = leftover.flow
+      if leftover.isAssigned, let found = try? diagnostics.tcpSocket(local: flow.service, remote: flow.client),
+        found.state != .timeWait, direct.plane.pending.remove(flow)
+      {
+        begin(name, flow)
+        guard let index = packets[name] else { continue }
+        try? direct.plane.adopt(flow, token: token(.direct, Int(index)), loop: direct.loop, now: now)
+      } else if age >= HandoffLoop.abandonedAge {
+        _ = direct.plane.pending.remove(flow)
+      }
+    }
+  }
+
   /// Once a second: finds the connections whose end was not told. The kernel skips the tracepoint's program where it meets
   /// itself, which is every now and then under load.
   mutating func compareWithKernel(_ direct: DirectInstaller, _ now: UInt64) {
-    direct.sweepAbandoned(now)
+    lookAtLeftovers(direct, now)
     let look = direct.comparison.sweep(
       losses: direct.plane.losses(), active: totals.active, isEnding: mode != .serving)
     if look == .nothing { return }
@@ -79,6 +103,29 @@ extension HandoffLoop {
     }
   }
 
+  /// A distributor's worker has come back: says which of the connections that it knows are over. This agent need not know
+  /// them: they may be another loop's, or have ended while no agent ran.
+  mutating func tellEnded(of flows: [FlowTuple], to connection: ControlConnection) {
+    var open: Set<FlowTuple> = []
+    var ended: [FlowTuple] = []
+    do throws(SystemError) {
+      for port in Set(flows.map(\.service.port)) {
+        for socket in try diagnostics.tcpSockets(localPort: port) {
+          open.insert(FlowTuple(client: socket.remote, service: socket.local))
+        }
+      }
+      for flow in flows where !open.contains(flow) {
+        // A dump of several messages may skip a socket when others go meanwhile.
+        let found = try diagnostics.tcpSocket(local: flow.service, remote: flow.client)
+        if found == nil || found?.state == .timeWait { ended.append(flow) }
+      }
+    } catch {
+      // The flows leave when they have been silent.
+      logger.warning("a distributor cannot be told which of its connections are over: \(error)")
+    }
+    if !ended.isEmpty { connection.send(.flowsEnded(ended)) }
+  }
+
   /// Takes over what a killed agent left with the web server: it counts as load and is waited for when draining.
   mutating func adoptPredecessors(_ services: [Endpoint], _ now: UInt64) {
     guard let direct else { return }
@@ -96,7 +143,7 @@ extension HandoffLoop {
         let index = newSlot()
         slots[index].phase = .direct
         slots[index].flow = flow
-        // Nobody's: its distributor finds the end by the silence of the flow.
+        // Nobody's: all distributors are told of its end.
         slots[index].peer = PeerReference(index: .max, generation: 0)
         do {
           try direct.plane.adopt(flow, token: token(.direct, index), loop: direct.loop, now: now)

@@ -189,10 +189,13 @@ extension DistributorWorker {
 
   private mutating func handleBackEnd(_ number: UInt16, _ event: Dialer.Event) {
     switch event {
-    case .established(_, let peer):
+    case .established(let connection, let peer):
       logger.info("back-end connected", metadata: ["back-end": "\(peer.name)", "worker": "\(index)"])
       if let known = backEnds[Int(number)]?.instance, known != peer.instance { forgetFlows(of: number) }
       backEnds[Int(number)]?.instance = peer.instance
+      // What ended meanwhile nobody may have told. Handoffs that were under way have been dealt with when the connection broke.
+      let held = flows.flows(at: number)
+      if !held.isEmpty { connection.send(.flowsHeld(held)) }
       // The way there may be another one than it was.
       if let description = backEnds[Int(number)]?.description {
         let reach = reach(description)
@@ -217,6 +220,7 @@ extension DistributorWorker {
       core.responder.handoffRefused(id, reason, now: core.now, into: &core.actions)
     case .message(.handoffsEnded(let ids)): end(ids, at: number, marking: false)
     case .message(.handoffsCut(let ids)): end(ids, at: number, marking: true)
+    case .message(.flowsEnded(let tuples)): end(handoffs(of: tuples, at: number), at: number, marking: true)
     case .message: break
     case .refused(let reason):
       logger.error("a back-end refuses this node", metadata: ["back-end": "\(number)", "reason": "\(reason)"])
@@ -247,6 +251,15 @@ extension DistributorWorker {
       if flows.ended(id, marking: marking, in: shared.flowTable, now: core.now) { ended += 1 }
     }
     if ended > 0 { unload(number, ended) }
+  }
+
+  /// This worker's handoffs among flows of a back-end.
+  private func handoffs(of tuples: [FlowTuple], at number: UInt16) -> [HandoffID] {
+    tuples.compactMap { tuple in
+      guard let entry = shared.flowTable.lookup(tuple), entry.backEnd == number, flows.flow(of: entry.handoff) == tuple
+      else { return nil }
+      return entry.handoff
+    }
   }
 
   mutating func unload(_ backEnd: UInt16, _ count: UInt32) {

@@ -47,6 +47,11 @@ struct LiveFlows {
 
   mutating func begin(_ id: HandoffID, _ flow: LiveFlow) { live[id] = flow }
 
+  /// All at a back-end.
+  func flows(at backEnd: UInt16) -> [FlowTuple] {
+    live.values.filter { $0.backEnd == backEnd }.map(\.flow)
+  }
+
   func flow(of id: HandoffID) -> FlowTuple? { live[id]?.flow }
 
   /// Forgets a handoff whose entry is taken back. Returns its back-end.

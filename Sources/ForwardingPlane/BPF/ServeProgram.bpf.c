@@ -245,6 +245,24 @@ static __always_inline void ended(struct sock *sk, const struct serve_connection
   tell_or_wait(record->loop, &event);
 }
 
+// The end of a connection whose establishment this program was not run for. One that only tried to be (SYN_RECEIVED, its
+// listener was gone) is none.
+static __always_inline bool ended_unseen(struct sock *sk, const struct serve_key *key, int last_state) {
+  if (last_state == STATE_SYN_RECEIVED) return false;
+  struct serve_pending *pending = bpf_map_lookup_elem(&serve_waiting, key);
+  if (!pending || pending->result != SERVE_ASSIGNED) return false;
+  struct serve_connection record = {
+      .token = pending->token, .origin = pending->origin, .since = bpf_ktime_get_ns(), .loop = pending->loop};
+  struct serve_event event = {.kind = SERVE_ESTABLISHED, .token = record.token, .origin = record.origin};
+  if (bpf_map_delete_elem(&serve_waiting, key)) return false;
+  struct serve_counters *counts = counters();
+  if (counts) counts->established++;
+  __builtin_memcpy(&event.key, key, sizeof(*key));
+  tell_or_wait(record.loop, &event);
+  ended(sk, &record, last_state);
+  return true;
+}
+
 SEC("tp_btf/inet_sock_set_state")
 int handoff_states(__u64 *arguments) {
   struct sock *sk = (struct sock *)arguments[0];
@@ -265,9 +283,8 @@ int handoff_states(__u64 *arguments) {
     bpf_sk_storage_delete(&serve_records, sk);
     return 0;
   }
-  if (!settings->adopts) return 0;
   struct serve_key key;
-  if (!connection_key(sk, &key)) return 0;
+  if (!connection_key(sk, &key) || ended_unseen(sk, &key, old_state) || !settings->adopts) return 0;
   record = bpf_map_lookup_elem(&serve_adopted, &key);
   if (!record) return 0;
   ended(sk, record, old_state);

@@ -79,13 +79,9 @@ public struct PendingConnections: Sendable {
     return unsafe bpf_map_update_elem(seen.raw, &key, &value, UInt64(BPF_NOEXIST)) == 0
   }
 
-  /// Removes what handoffs by packet have left that no connection came of and that no distributor asked for since: the
-  /// listener's accept queue was full, and the distributor died or has forgotten them.
-  ///
-  /// - Parameter earlier: what this returned when it was called last, longer ago than any distributor waits.
-  /// - Returns: what is there of handoffs by packet now.
-  public func sweep(_ earlier: Set<Abandoned>) -> Set<Abandoned> {
-    var left: Set<Abandoned> = []
+  /// What handoffs by packet of this loop have left, of which nothing was told. Normally there for microseconds.
+  public func leftovers(loop: Int) -> [Leftover] {
+    var found: [Leftover] = []
     var key = serve_key()
     var next = serve_key()
     var result = unsafe bpf_map_get_next_key(map.raw, nil, &next)
@@ -95,22 +91,23 @@ public struct PendingConnections: Sendable {
       var value = serve_pending()
       let isThere = unsafe bpf_map_lookup_elem(map.raw, &key, &value) == 0
       result = unsafe bpf_map_get_next_key(map.raw, &key, &next)
-      guard isThere, value.origin != 0 else { continue }
-      let entry = Abandoned(flow: FlowTuple(key), origin: value.origin, token: value.token)
-      if earlier.contains(entry) {
-        _ = unsafe bpf_map_delete_elem(map.raw, &key)
-      } else {
-        left.insert(entry)
-      }
+      guard isThere, value.origin != 0, value.loop == loop else { continue }
+      found.append(
+        Leftover(
+          flow: FlowTuple(key), origin: value.origin, id: HandoffID(value.token),
+          isAssigned: UInt32(value.result) == SERVE_ASSIGNED.rawValue))
     }
-    return left
+    return found
   }
 
-  /// An entry that a handoff by packet has made.
-  public struct Abandoned: Hashable, Sendable {
-    let flow: FlowTuple
-    let origin: UInt64
-    let token: UInt64
+  /// An entry that a handoff by packet has made. No connection came of it, as the listener's accept queue was full, or the
+  /// kernel did not tell of it.
+  public struct Leftover: Hashable, Sendable {
+    public let flow: FlowTuple
+    public let origin: UInt64
+    public let id: HandoffID
+    /// The listener was given the request.
+    public let isAssigned: Bool
   }
 
   /// Returns whether the entry was still there. A segment that the kernel is just processing may have seen it before:

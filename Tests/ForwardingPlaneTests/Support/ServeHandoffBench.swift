@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import CForwardingPlane
 import Clibbpf
 import Glibc
 import Handoff
@@ -101,6 +102,33 @@ final class ServeHandoffBench {
 
   /// Puts a frame on the cable.
   func send(_ frame: Frame) throws { try interface.namespace.perform { try RawLink("d1").send(frame) } }
+
+  /// Takes the program's record of a socket away.
+  func forgetRecord(of socket: Int32) throws {
+    var (number, socket, removed): (UInt32, Int32, Int) = (0, socket, 0)
+    // Of all maps in the kernel one has something of this socket.
+    while unsafe bpf_map_get_next_id(number, &number) == 0 {
+      let raw = bpf_map_get_fd_by_id(number)
+      if raw < 0 { continue }
+      let map = OwnedDescriptor(owning: raw)
+      var (info, length) = (bpf_map_info(), UInt32(MemoryLayout<bpf_map_info>.size))
+      guard unsafe bpf_obj_get_info_by_fd(map.raw, &info, &length) == 0, info.type == BPF_MAP_TYPE_SK_STORAGE.rawValue,
+        unsafe bpf_map_delete_elem(map.raw, &socket) == 0
+      else { continue }
+      removed += 1
+    }
+    #expect(removed == 1)
+  }
+
+  /// Puts the entry of the handoff there again.
+  func enter(_ flow: FlowTuple, result: serve_result) throws {
+    var key = serve_key(flow)
+    var value = serve_pending()
+    (value.token, value.origin, value.result) = (Self.id.rawValue, Self.origin, UInt8(result.rawValue))
+    _ = try LibBPF.call("bpf_map_update_elem") {
+      unsafe bpf_map_update_elem(plane.pending.map.raw, &key, &value, 0)
+    }
+  }
 
   func wait(within seconds: Double = 5, until done: (ServeCounters) -> Bool) -> Bool {
     let deadline = MonotonicTime.now() + UInt64(seconds * 1e9)
