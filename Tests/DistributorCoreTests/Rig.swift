@@ -82,6 +82,7 @@ final class Rig {
 
   init(_ adjust: (inout ResponderConfiguration) -> Void = { _ in }) {
     var configuration = ResponderConfiguration(targetKey: Rig.targetKey)
+    configuration.packetTimeout = 100_000_000
     configuration.maximumConnections = 64
     adjust(&configuration)
     var generator = SplitMix(seed: 42)

@@ -164,7 +164,7 @@ extension HandoffLoop {
   }
 
   private static let newsTogether = 64
-  private static let newsWait: UInt64 = 40_000_000
+  private static let newsWait: UInt64 = 100_000_000
 
   private mutating func tellNews(_ index: Int, _ connection: ControlConnection, _ now: UInt64) {
     let count = peers[index].ended.count + peers[index].cut.count + peers[index].taken.count

@@ -60,8 +60,8 @@ struct HandoffLoop: ~Copyable {
   private var endedBefore: UInt64 = 0
   private var lookUntil: UInt64 = 0
 
-  static let lookInterval: UInt64 = 20_000_000
-  private static let publishInterval: UInt64 = 50_000_000
+  static let lookInterval: UInt64 = 50_000_000
+  private static let publishInterval: UInt64 = 100_000_000
   static let sweepInterval: UInt64 = 1_000_000_000
 
   init(

@@ -18,7 +18,7 @@ enum {
   // Bytes of a datagram's payload at most, as `HandoffPacket.limit`.
   LEASE_LONGEST_HANDOFF = 1400,
   // How long a worker that was woken for a handoff is not woken for others, in nanoseconds of the coarse clock.
-  LEASE_TOLD_WITHIN = 20000000,
+  LEASE_TOLD_WITHIN = 50000000,
 };
 
 // A target, as the worker knows it that asked last: what one has learned is good for all, and each has its own credits. A new

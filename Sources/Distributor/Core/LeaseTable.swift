@@ -37,11 +37,11 @@ public struct LeaseTable: Sendable {
   /// Nanoseconds after which a use is told, unless something else is sent before.
   public static let tellingDelay: UInt64 = 5_000_000
   /// Nanoseconds between two tellings, unless something else is sent or there is much to tell: each wakes the dispatcher.
-  public static let tellingInterval: UInt64 = 20_000_000
+  public static let tellingInterval: UInt64 = 50_000_000
   /// So many uses are told without regard to the interval: new credits come for them.
   public static let usesTogether = 64
   /// Nanoseconds after a grant in which credits are used, or go back: they take up room at the back-end.
-  public static let creditTime: UInt64 = 100_000_000
+  public static let creditTime: UInt64 = 250_000_000
   /// Numbers of back-ends are below this.
   public static let backEnds = 64
   private static let ways = 8

@@ -57,7 +57,7 @@ public struct ResponderConfiguration: Sendable {
   /// From `.handOff` to the back-end's answer; then another back-end is tried.
   public var handoffTimeout: UInt64 = 1_000_000_000
   /// From a handoff by packet to the back-end's word that it has the connection; then it is asked by message.
-  public var packetTimeout: UInt64 = 100_000_000
+  public var packetTimeout: UInt64 = 300_000_000
   /// From the first `.decide` to the end of the last attempt; then 503.
   public var placementTimeout: UInt64 = 3_000_000_000
   /// Back-ends tried for one connection.
