@@ -142,7 +142,7 @@ struct HandshakeTests {
     let flow = rule.frame.bytes[12] == 0x86 ? Addresses.flow6 : Addresses.flow4
     if let entry = rule.entry { try plane.flows.insert(flow, entry) }
     let index = interface.index
-    let started = MonotonicTime.now()
+    let started = CoarseClock.now()
     let seen = try interface.namespace.perform { try plane.run(rule.frame, interface: index) }
     #expect(seen.verdict == rule.verdict)
     #expect(seen.outcomes == [rule.outcome])

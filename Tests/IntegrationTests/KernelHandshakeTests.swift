@@ -46,6 +46,7 @@ extension IntegrationTests {
     @Test(arguments: [0, 1])
     func onePacketOfARequest(family: Int) throws {
       let cluster = try SuiteCluster.cluster()
+      try Ledger.waitUntilStartIsCounted(cluster)
       let before = try cluster.metrics(of: Route.handoff.node(cluster))
       let ledger = try Ledger(cluster)
       for _ in 0..<20 {
@@ -57,8 +58,10 @@ extension IntegrationTests {
       let since = try cluster.metrics(of: Route.handoff.node(cluster)).since(before)
       let packets = since["handoff_distributor_packets_received_total"]
       #expect(since["handoff_distributor_packets_total", ["outcome": "cookie_accepted"]] == 20)
-      // The client may acknowledge the answer before the distributor has heard that its back-end took the connection.
-      #expect(packets < 40, "\(packets) packets of 20 requests")
+      // The client may acknowledge the beginning of the answer before the distributor has heard that its back-end took the
+      // connection; nearly all of its acknowledgments come later.
+      let forwarded = since[RawCase.kernelFamily, ["outcome": "forwarded"]]
+      #expect(packets - 20 < forwarded / 10, "\(packets) packets of 20 requests, \(forwarded) forwarded")
       #expect(since[RawCase.kernelFamily, ["outcome": "syn_answered"]] == 20)
       #expect(since[RawCase.kernelFamily, ["outcome": "ack_absorbed"]] == 20)
       #expect(since["handoff_distributor_segments_sent_total"] < 5)

@@ -103,8 +103,7 @@ extension IntegrationTests {
       let bytes = cluster.site.content(of: TestSite.medium).bytes(from: 0, count: 10 << 20)
       try FileAccess.write(bytes, to: "\(cluster.documentRoot)/ten.bin")
       let digest = try Command.run(["sha256sum"], input: bytes).output.prefix(64)
-      // Nothing of what was before is counted later.
-      try Ledger(cluster).waitUntilIdle()
+      try Ledger.waitUntilStartIsCounted(cluster)
       let before = try cluster.metrics(of: front)
       // The server asks for the body after the handoff, so that no part of it comes too early.
       let result = try cluster.client.run(

@@ -28,6 +28,17 @@ struct Ledger {
     }
   }
 
+  /// Waits until the requests by which the cluster was found ready are counted, one of each family at least: counters are
+  /// copied out a moment later.
+  static func waitUntilStartIsCounted(_ cluster: Cluster) throws {
+    _ = try Eventually.within(8) {
+      try cluster.metrics(of: Route.handoff.node(cluster))[prefix + "connections_total", ["outcome": "handed_off"]]
+    } until: {
+      $0 >= 2
+    }
+    try Ledger(cluster).waitUntilIdle()
+  }
+
   private func look(_ expected: [String: [String: Double]]) throws -> [String] {
     let now = try cluster.metrics(of: node)
     let since = now.since(before)

@@ -118,7 +118,13 @@ extension RawPeer {
     let checksum = ~InternetChecksum.fold(sum) ^ (fault.breaksChecksum ? 0x5555 : 0)
     packet[start + 16] = UInt8(checksum >> 8)
     packet[start + 17] = UInt8(checksum & 0xff)
-    guard try tap.send((ethernet + packet).span) else { throw LabError("the interface's queue is full") }
+    let frame = ethernet + packet
+    // The queue of an interface is full for moments on a busy machine.
+    _ = try Eventually.within(2) {
+      try tap.send(frame.span)
+    } until: {
+      $0
+    }
   }
 
   /// Sends data, at most `size` bytes a segment.
