@@ -14,6 +14,7 @@ public enum DecisionCodec {
   /// target 8, pool 4, term 4, back-end 2, used 2, returned 2, two zero bytes.
   static let accountLength = 24
   static let creditLength = 8
+  static let targetLeaseLength = 12
 
   static let noBackEnd: UInt16 = 0xffff
 
@@ -84,6 +85,24 @@ public enum DecisionCodec {
     return LeaseCredit(
       backEnd: BackEndID(body.readUInt16(at: start + 4)), credits: body.readUInt16(at: start + 6),
       term: body.readUInt32(at: start))
+  }
+
+  /// The target's lease at `index` of a body of `.targetLeases`: target 8, back-end 2, milliseconds 2.
+  ///
+  /// - Throws: `.invalidFlags` for one that is over before it begins.
+  static func targetLease(at index: Int, in body: Span<UInt8>) throws(ControlProtocolError) -> TargetLease {
+    let start = index * targetLeaseLength
+    let milliseconds = body.readUInt16(at: start + 10)
+    guard milliseconds > 0 else { throw .invalidFlags }
+    return TargetLease(
+      target: body.readUInt64(at: start), backEnd: BackEndID(body.readUInt16(at: start + 8)), milliseconds: milliseconds
+    )
+  }
+
+  static func append(_ lease: TargetLease, to output: inout OutputSpan<UInt8>) {
+    output.append(bigEndian: lease.target)
+    output.append(bigEndian: lease.backEnd.rawValue)
+    output.append(bigEndian: lease.milliseconds)
   }
 
   static func append(_ credit: LeaseCredit, to output: inout OutputSpan<UInt8>) {

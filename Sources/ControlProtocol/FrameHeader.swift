@@ -50,6 +50,7 @@ enum MessageType: UInt8, CaseIterable {
   case decisions = 33
   case rules = 34
   case leaseCredits = 35
+  case targetLeases = 36
   case handoff = 48
   case handoffAccepted = 49
   case handoffRefused = 50

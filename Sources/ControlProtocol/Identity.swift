@@ -10,7 +10,7 @@ public enum Role: UInt8, Hashable, Sendable, CaseIterable {
 }
 
 /// A back-end's number in the dispatcher's registry: small, dense, and kept for the same node name as long as the
-/// dispatcher lives.
+/// dispatcher lives. Within a distributor its own numbers take its place (`BackEndNumbers`).
 public struct BackEndID: Hashable, Sendable, BitwiseCopyable, Comparable {
   public var rawValue: UInt16
 

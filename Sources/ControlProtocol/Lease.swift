@@ -42,6 +42,20 @@ public struct LeaseAccount: Hashable, Sendable, BitwiseCopyable {
   }
 }
 
+/// Where requests for a target of the whole cluster go, as another distributor was told in a `Lease`. Without credits.
+public struct TargetLease: Hashable, Sendable, BitwiseCopyable {
+  public var target: UInt64
+  public var backEnd: BackEndID
+  /// From the arrival of the message; at least 1.
+  public var milliseconds: UInt16
+
+  public init(target: UInt64, backEnd: BackEndID, milliseconds: UInt16) {
+    self.target = target
+    self.backEnd = backEnd
+    self.milliseconds = milliseconds
+  }
+}
+
 /// Further credits of a back-end, for what was used of earlier ones. They end with the same rules as those of a `Lease`.
 public struct LeaseCredit: Hashable, Sendable, BitwiseCopyable {
   public var backEnd: BackEndID

@@ -11,7 +11,7 @@ extension Message {
     guard body.count <= FrameHeader.maximumBodyLength else { throw .bodyTooLong }
     switch type {
     case .decisionRequests, .assignmentsReturned, .leaseAccounts, .leaseCredits, .decisions, .handoffsEnded,
-      .handoffsCut, .handoffsAccepted, .flowsEnded, .flowsHeld:
+      .handoffsCut, .handoffsAccepted, .flowsEnded, .flowsHeld, .targetLeases:
       return try decodeList(type, body)
     case .handoff: return .handoff(try HandoffCodec.decode(body))
     default: break
@@ -52,7 +52,7 @@ extension Message {
     case .handoffWanted: return .handoffWanted(HandoffID(try reader.uint64(body)))
     case .packetHandoffs: return .packetHandoffs(try PacketHandoffOffer(body, &reader))
     case .decisionRequests, .assignmentsReturned, .leaseAccounts, .leaseCredits, .decisions, .handoffsEnded,
-      .handoffsCut, .handoffsAccepted, .flowsEnded, .flowsHeld, .handoff:
+      .handoffsCut, .handoffsAccepted, .flowsEnded, .flowsHeld, .targetLeases, .handoff:
       preconditionFailure("decoded by the caller")
     }
   }
@@ -83,6 +83,12 @@ extension Message {
     case .leaseCredits:
       let count = try ListCodec.count(body, elementLength: DecisionCodec.creditLength)
       return .leaseCredits((0..<count).map { DecisionCodec.credit(at: $0, in: body) })
+    case .targetLeases:
+      let count = try ListCodec.count(body, elementLength: DecisionCodec.targetLeaseLength)
+      var leases: [TargetLease] = []
+      leases.reserveCapacity(count)
+      for index in 0..<count { leases.append(try DecisionCodec.targetLease(at: index, in: body)) }
+      return .targetLeases(leases)
     case .handoffsEnded: return .handoffsEnded(try decodeHandoffs(body))
     case .handoffsCut: return .handoffsCut(try decodeHandoffs(body))
     case .handoffsAccepted: return .handoffsAccepted(try decodeHandoffs(body))

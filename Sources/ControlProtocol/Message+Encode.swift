@@ -39,7 +39,7 @@ extension Message {
     case .rules(let set):
       Message.frame(.rules, bodyLength: set.encodedLength, into: &bytes) { set.encode(to: &$0) }
     case .decisionRequests, .assignmentsReturned, .leaseAccounts, .leaseCredits, .decisions, .handoffsEnded,
-      .handoffsCut, .handoffsAccepted, .flowsEnded, .flowsHeld:
+      .handoffsCut, .handoffsAccepted, .flowsEnded, .flowsHeld, .targetLeases:
       encodeList(into: &bytes)
     case .handoff, .handoffAccepted, .handoffRefused, .abortHandoff, .packetHandoffs, .handoffWanted:
       encodeHandoffMessage(into: &bytes)
@@ -62,6 +62,10 @@ extension Message {
       }
     case .leaseCredits(let credits):
       ListCodec.encode(credits, .leaseCredits, elementLength: DecisionCodec.creditLength, into: &bytes) {
+        DecisionCodec.append($0, to: &$1)
+      }
+    case .targetLeases(let leases):
+      ListCodec.encode(leases, .targetLeases, elementLength: DecisionCodec.targetLeaseLength, into: &bytes) {
         DecisionCodec.append($0, to: &$1)
       }
     case .decisions(let decisions):

@@ -30,6 +30,8 @@ public enum Message: Hashable, Sendable {
   case decisions([Decision])
   /// To distributors only, in answer to `leaseAccounts`.
   case leaseCredits([LeaseCredit])
+  /// To one worker of each other distributor when a target was leased: it need not be asked about there.
+  case targetLeases([TargetLease])
   /// To distributors only: what comes before the policy. Sent after the hello and whenever it changes.
   case rules(RuleSet)
 
@@ -42,8 +44,8 @@ public enum Message: Hashable, Sendable {
   /// Connections that are over at the back-end without a word of their clients: reset by the server, given up, or nobody
   /// knows.
   case handoffsCut([HandoffID])
-  /// Connections that are over at the back-end, and of which its agent knows neither name nor origin: an earlier agent, which
-  /// was killed, took them over. All workers of all distributors are told.
+  /// Connections that are over at the back-end, by flow: those that an earlier agent had installed, of which this one knows
+  /// neither name nor origin (told to all workers of all distributors), and the answer to `flowsHeld`.
   case flowsEnded([FlowTuple])
   /// From a distributor's worker whose control connection was broken: connections that it knows at the back-end. The agent
   /// says by `flowsEnded` which of them are over.

@@ -297,6 +297,4 @@ import Wire
     if drains { bench.agent.join() }
     _ = server
   }
-
-  /// Descriptors of this process by which programs hear of a tracepoint.
 }

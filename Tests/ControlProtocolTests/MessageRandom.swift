@@ -149,9 +149,14 @@ extension SeededGenerator {
         })
     case 22: .flowsEnded((0..<pick(50)).map { _ in FlowTuple(client: endpoint(), service: endpoint()) })
     case 23: .flowsHeld((0..<pick(50)).map { _ in FlowTuple(client: endpoint(), service: endpoint()) })
+    case 24:
+      .targetLeases(
+        (0..<pick(50)).map { _ in
+          TargetLease(target: next(), backEnd: backEnd(), milliseconds: UInt16(1 + pick(65_535)))
+        })
     default: .abortHandoff(HandoffID(next()))
     }
   }
 
-  static var messageKinds: Int { 25 }
+  static var messageKinds: Int { 26 }
 }

@@ -154,6 +154,10 @@ enum MessageSamples {
         00000000000000000000ffffc0000201 c822 20010db8000000000000000000000007 0050
         """),
     Golden(
+      description: "targetLeases",
+      message: .targetLeases([TargetLease(target: 0x0102_0304_0506_0708, backEnd: BackEndID(3), milliseconds: 60_000)]),
+      hex: "0000000c 24000000 0102030405060708 0003 ea60"),
+    Golden(
       description: "flowsHeld", message: .flowsHeld([snapshot.flow]),
       hex: """
         00000024 3a000000

@@ -69,6 +69,35 @@ struct LeaseTests {
     }
   }
 
+  @Test("other distributors hear of leases where all go by one node for a target", arguments: PolicyName.allCases)
+  func spreading(_ name: PolicyName) {
+    var cluster = LeaseTests.cluster(Policy(name))
+    cluster.setLoad(0, 20)
+    cluster.setLoad(1, 20)
+    func told(_ request: DecisionRequest) -> [TargetLease] {
+      let actions = cluster.send(.request(LeaseTests.peer, request))
+      var leased: [TargetLease] = []
+      for action in actions {
+        if case .answer(_, let decision) = action, case .assigned(let backEnd) = decision.outcome,
+          let lease = decision.lease
+        {
+          leased.append(TargetLease(target: request.target, backEnd: backEnd, milliseconds: lease.milliseconds))
+        }
+      }
+      let spread = actions.compactMap { action -> TargetLease? in
+        guard case .spread(LeaseTests.peer, let lease) = action else { return nil }
+        return lease
+      }
+      #expect(spread.isEmpty || spread == leased)
+      return spread
+    }
+    let isForAll = [.hash, .boundedLoadHash, .lard].contains(name)
+    #expect(told(DecisionRequest(id: 1, target: 5)).count == (isForAll ? 1 : 0))
+    // What they could not go by.
+    #expect(told(DecisionRequest(id: 2, target: 6, excluded: BackEndID(0))).isEmpty)
+    #expect(told(DecisionRequest(id: 3, target: 7, route: Route(affinity: Affinity(key: 1, lifetime: 9)))).isEmpty)
+  }
+
   @Test("a target's node is remembered for a shorter time where replica sets shrink")
   func times() throws {
     for (name, milliseconds) in [

@@ -129,7 +129,8 @@ struct LeaseWalk: ~Copyable {
     for action in cluster.actions {
       switch action {
       case .publishView: for worker in workers.indices { workers[worker].table.dropAll(now: cluster.now) }
-      case .dismiss: break
+      // Without credits, it changes nothing of what is walked here for.
+      case .dismiss, .spread: break
       case .renew(let peer, let credit):
         guard let worker = workers.firstIndex(where: { $0.peer == peer }) else { continue }
         renewed += 1

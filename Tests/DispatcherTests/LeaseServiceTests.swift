@@ -41,6 +41,30 @@ extension DispatcherServiceTests {
     #expect(dispatcher.metric("back_end_held") == 0)
   }
 
+  @Test("one worker of each other distributor hears what was leased")
+  func leasesOfOthers() throws {
+    let dispatcher = try TestDispatcher {
+      $0.policy = Policy(.lard)
+      $0.leases = LeaseTerms(credits: 4, time: 10_000_000_000)
+    }
+    let one = try TestNode(dispatcher, .backEnd, "one")
+    one.registerBackEnd()
+    var workers: [TestNode] = []
+    // In this order, so that the first of each is known.
+    for (name, instance) in [("a/0", 1), ("a/1", 1), ("b/0", 2), ("b/1", 2), ("c/0", 3)] {
+      let worker = try TestNode(dispatcher, .distributor, name, instance: UInt64(instance))
+      worker.connection.send(.registerDistributor(DistributorRegistration(services: [])))
+      workers.append(worker)
+      #expect(talk(workers + [one]) { worker.view?.backEnds.first?.state == .up })
+    }
+    workers[1].connection.send(.decisionRequests([DecisionRequest(id: 1, target: 7)]))
+    #expect(talk(workers + [one]) { workers[1].decisions.count == 1 })
+    let lease = TargetLease(target: 7, backEnd: BackEndID(0), milliseconds: 10_000)
+    #expect(talk(workers + [one]) { workers[2].targets == [lease] && workers[4].targets == [lease] })
+    #expect(workers[0].targets.isEmpty && workers[1].targets.isEmpty, "they share what they know")
+    #expect(workers[3].targets.isEmpty)
+  }
+
   @Test("a back-end that speaks of leases is sent away")
   func leasesOfABackEnd() throws {
     let dispatcher = try TestDispatcher()

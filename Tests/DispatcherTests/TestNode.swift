@@ -67,6 +67,7 @@ final class TestNode {
   private(set) var view: ClusterView?
   private(set) var decisions: [Decision] = []
   private(set) var credits: [LeaseCredit] = []
+  private(set) var targets: [TargetLease] = []
   private(set) var rules: [RuleSet] = []
   private(set) var goodbye: String?
   private(set) var end: ControlChannelError?
@@ -107,6 +108,7 @@ final class TestNode {
     case .clusterView(let view): self.view = view
     case .decisions(let decisions): self.decisions += decisions
     case .leaseCredits(let credits): self.credits += credits
+    case .targetLeases(let leases): targets += leases
     case .rules(let set): rules.append(set)
     case .goodbye(let text): goodbye = text
     default: break

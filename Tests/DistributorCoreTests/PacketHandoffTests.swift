@@ -147,6 +147,19 @@ import Wire
     try passed.expectHandedOff()
   }
 
+  /// The back-end may say much later that it has the connection, when its kernel did not tell it of the beginning. The responder
+  /// would abort what it does not know: the driver, which has the flow, does not pass the word on.
+  @Test func anAnsweredClientIsKnownUntilTheTombstoneIsGone() throws {
+    let passed = try Passed()
+    #expect(try passed.rig.pass(seconds: 0.11) == [passed.withdrawal])
+    #expect(try passed.rig.withdrawn(passed.id, isAnswered: true) == [passed.established])
+    #expect(passed.rig.knows(passed.id))
+    #expect(try passed.rig.accepted(passed.id, by: Self.backEnd).isEmpty)
+    #expect(try passed.rig.pass(seconds: 1.2).isEmpty)
+    #expect(!passed.rig.knows(passed.id))
+    #expect(try passed.rig.accepted(passed.id, by: Self.backEnd) == [.abort(passed.id, backEnd: Self.backEnd)])
+  }
+
   @Test func aWithdrawalWithoutAnAnswerIsRepeated() throws {
     let passed = try Passed()
     #expect(try passed.rig.pass(seconds: 0.25) == [passed.withdrawal, passed.withdrawal])

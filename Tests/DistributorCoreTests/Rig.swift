@@ -93,6 +93,7 @@ final class Rig {
       now: now)
   }
 
+  func knows(_ id: HandoffID) -> Bool { responder.knows(id) }
   var counters: ResponderCounters { responder.counters }
   var nextDeadline: UInt64? { responder.nextDeadline }
   var openConnections: Int { responder.openConnections }

@@ -25,10 +25,10 @@ struct Peer {
   /// Connections whose end is still to be told: those that their clients closed, and others.
   var ended: [HandoffID] = []
   var cut: [HandoffID] = []
-  /// Ends of orphans that it was told of (`UntoldEnds`).
-  var orphansSeen = 0
   /// When both are to be told at the latest: they share messages, as nobody waits for them.
   var newsDue = UInt64.max
+  /// Ends of orphans that it was told of (`UntoldEnds`), or has asked about by itself.
+  var orphansSeen = 0
   /// Accepted, but the answer is not written yet. The peer cannot know of them: if the control connection breaks now, it
   /// gives the connections to another back-end.
   var unannounced: [HandoffID] = []
@@ -115,6 +115,8 @@ extension HandoffLoop {
     peers[index].greeted = true
     peers[index].name = peer.name
     peers[index].origin = HandoffOrigin.value(instance: peer.instance, name: peer.name)
+    // Of what was before it asks by itself (`flowsHeld`).
+    _ = control.untold.orphans(after: &peers[index].orphansSeen)
     logger.info("distributor \(peer.name) connected")
   }
 
@@ -140,7 +142,8 @@ extension HandoffLoop {
   mutating func collectUntold(_ now: UInt64) {
     for index in peers.indices where peers[index].greeted {
       peers[index].cut += control.untold.take(peers[index].origin)
-      let orphans = control.untold.orphans(after: &peers[index].orphansSeen)
+      // Not of those whose client has a new connection here by now.
+      let orphans = closed(control.untold.orphans(after: &peers[index].orphansSeen))
       if !orphans.isEmpty { peers[index].connection?.send(.flowsEnded(orphans)) }
     }
     control.untold.expire(now)

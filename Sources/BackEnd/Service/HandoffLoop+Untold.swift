@@ -106,24 +106,40 @@ extension HandoffLoop {
   /// A distributor's worker has come back: says which of the connections that it knows are over. This agent need not know
   /// them: they may be another loop's, or have ended while no agent ran.
   mutating func tellEnded(of flows: [FlowTuple], to connection: ControlConnection) {
-    var open: Set<FlowTuple> = []
-    var ended: [FlowTuple] = []
+    let ended = closed(flows)
+    if !ended.isEmpty { connection.send(.flowsEnded(ended)) }
+  }
+
+  /// Those of which the kernel has no connection.
+  mutating func closed(_ flows: [FlowTuple]) -> [FlowTuple] {
     do throws(SystemError) {
-      for port in Set(flows.map(\.service.port)) {
-        for socket in try diagnostics.tcpSockets(localPort: port) {
-          open.insert(FlowTuple(client: socket.remote, service: socket.local))
-        }
-      }
-      for flow in flows where !open.contains(flow) {
-        // A dump of several messages may skip a socket when others go meanwhile.
+      var missing = try absent(flows)
+      // A dump of several messages may skip a socket when others go meanwhile.
+      if missing.count > ComparisonPlan.many { missing = try absent(missing) }
+      if missing.count > ComparisonPlan.many { return missing }
+      var ended: [FlowTuple] = []
+      for flow in missing {
         let found = try diagnostics.tcpSocket(local: flow.service, remote: flow.client)
         if found == nil || found?.state == .timeWait { ended.append(flow) }
       }
+      return ended
     } catch {
       // The flows leave when they have been silent.
       logger.warning("a distributor cannot be told which of its connections are over: \(error)")
+      return []
     }
-    if !ended.isEmpty { connection.send(.flowsEnded(ended)) }
+  }
+
+  /// Those that are not in a dump of all connections at their ports.
+  private mutating func absent(_ flows: [FlowTuple]) throws(SystemError) -> [FlowTuple] {
+    if flows.count <= ComparisonPlan.few { return flows }
+    var open: Set<FlowTuple> = []
+    for port in Set(flows.map(\.service.port)) {
+      for socket in try diagnostics.tcpSockets(localPort: port) {
+        open.insert(FlowTuple(client: socket.remote, service: socket.local))
+      }
+    }
+    return flows.filter { !open.contains($0) }
   }
 
   /// Takes over what a killed agent left with the web server: it counts as load and is waited for when draining.

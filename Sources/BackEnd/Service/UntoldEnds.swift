@@ -21,7 +21,7 @@ final class UntoldEnds: Sendable {
 
   /// By `HandoffOrigin`.
   private let ends = Mutex<[UInt64: Ends]>([:])
-  /// Of connections that an earlier agent took over: nobody knows whose they are.
+  /// Of connections that an earlier agent had installed: nobody knows whose they are.
   private let orphans = Mutex(OrphanEnds())
 
   /// Distributors that stay away for longer have forgotten their connections here.

@@ -58,7 +58,8 @@ enum serve_option {
 enum serve_result {
   // Its segment has not come by.
   SERVE_WAITING,
-  // Given to the listener. The connection did not come to be if the entry is still there: the accept queue was full.
+  // Given to the listener. If the entry is still there the connection did not come to be (the accept queue was full), or the
+  // tracepoint's program was not run for it.
   SERVE_ASSIGNED,
   // Another connection, or what is left of one, has the 4-tuple.
   SERVE_TUPLE_BUSY,
@@ -93,7 +94,7 @@ struct serve_pending {
 struct serve_settings {
   // Of the agent's network namespace: the tracepoint sees all of the kernel's.
   __u64 namespace_cookie;
-  // Look untracked connections up in the adopted ones; 0 spares every closing socket a lookup.
+  // Look untracked connections up in the adopted ones as well; 0 spares closing sockets the lookup.
   __u32 adopts;
   __u32 loops;
   // Of the tags of handoffs by packet.

@@ -13,6 +13,7 @@ extension DispatcherState {
     // Whoever waits already was served as far as there was room, so this one overtakes only requests of full pools.
     if let decision = decide(request, from: peer, now: now) {
       actions.append(.answer(peer, decision))
+      spread(decision, of: request, from: peer, &actions)
       return
     }
     enqueue(request, from: peer, now: now, &actions)

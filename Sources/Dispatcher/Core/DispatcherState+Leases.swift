@@ -21,6 +21,15 @@ extension DispatcherState {
       term: leases.terms[choice.index])
   }
 
+  /// Other distributors need not ask about a target that one of them has a lease of.
+  func spread(_ decision: Decision, of request: DecisionRequest, from peer: PeerID, _ actions: inout [Action]) {
+    guard let lease = decision.lease, case .assigned(let backEnd) = decision.outcome, policy.leasesAreForAll,
+      request.route == Route()
+    else { return }
+    let target = TargetLease(target: request.target, backEnd: backEnd, milliseconds: lease.milliseconds)
+    actions.append(.spread(peer, target))
+  }
+
   /// How many credits of a node may be given at once; nil for none.
   private func leaseRoom(_ index: Int) -> UInt32? {
     guard queue.isEmpty, !slowStart.warming.contains(index),
@@ -82,6 +91,15 @@ extension Policy {
     switch self {
     case .replicatedLARD, .anchoredLARD: 20_000_000_000
     case .weightedRoundRobin, .leastConnections, .extendedLARD, .boundedLoadHash, .hash, .lard: .max
+    }
+  }
+
+  /// Whether all distributors should go by the same node for a target. With replicas each asks by itself, and they spread over
+  /// the set.
+  fileprivate var leasesAreForAll: Bool {
+    switch self {
+    case .lard, .hash, .boundedLoadHash: true
+    case .weightedRoundRobin, .leastConnections, .extendedLARD, .replicatedLARD, .anchoredLARD: false
     }
   }
 

@@ -31,6 +31,8 @@ public struct DispatcherState: ~Copyable, Sendable {
     case answer(PeerID, Decision)
     /// Further credits for a distributor that has used some.
     case renew(PeerID, LeaseCredit)
+    /// Tell the other distributors than this peer's where requests for the target go.
+    case spread(PeerID, TargetLease)
     /// Send `view` to every peer that said hello.
     case publishView
     /// Say goodbye with this text and close.

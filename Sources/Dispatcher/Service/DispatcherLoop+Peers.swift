@@ -146,6 +146,7 @@ extension DispatcherLoop {
         guard let peer = peers[id.rawValue] else { continue }
         peer.credits.append(credit)
         markDirty(peer)
+      case .spread(let id, let lease): spread(lease, from: id)
       case .publishView: isViewDirty = true
       case .dismiss(let id, let dismissal):
         guard let peer = peers[id.rawValue] else { continue }
@@ -153,6 +154,22 @@ extension DispatcherLoop {
       }
     }
     actions.removeAll(keepingCapacity: true)
+  }
+
+  /// To one worker of each other distributor: its workers share what they know of targets. Always the same worker, so that a
+  /// later word about a target comes later.
+  private mutating func spread(_ lease: TargetLease, from id: PeerID) {
+    guard let asker = peers[id.rawValue]?.hello else { return }
+    var tellers: [UInt64: DispatcherPeer] = [:]
+    for peer in peers.values {
+      guard let hello = peer.hello, hello.role == .distributor, hello.instance != asker.instance else { continue }
+      if let other = tellers[hello.instance], other.id.rawValue < peer.id.rawValue { continue }
+      tellers[hello.instance] = peer
+    }
+    for peer in tellers.values {
+      peer.targets.append(lease)
+      if peer.targets.count >= DispatcherPeer.targetsTogether { markDirty(peer) }
+    }
   }
 
   mutating func markDirty(_ peer: DispatcherPeer) {
@@ -191,6 +208,11 @@ extension DispatcherLoop {
           counts.messagesSent &+= 1
           peer.connection.send(.leaseCredits(peer.credits))
           peer.credits.removeAll(keepingCapacity: true)
+        }
+        if !peer.targets.isEmpty {
+          counts.messagesSent &+= 1
+          peer.connection.send(.targetLeases(peer.targets))
+          peer.targets.removeAll(keepingCapacity: true)
         }
         flush(peer, now: now)
         if answers { counts.held.observe(nanoseconds: MonotonicTime.now() &- now) }

@@ -40,7 +40,7 @@ struct DispatcherLoop: ~Copyable {
   var counts = DispatcherSnapshot()
   private var nextToken = Token.firstPeer
   private var nextSweep: UInt64 = 0
-  /// Nanoseconds that a report may wait: about as long as agents keep ends to themselves.
+  /// Nanoseconds that a report may wait. Shorter than agents keep ends to themselves: nothing counts what waits here.
   private static let reportCoalescing: UInt64 = 20_000_000
 
   /// When accepting is tried again after a failure; nil while the listener is watched.
@@ -174,7 +174,7 @@ struct DispatcherLoop: ~Copyable {
         default:
           let next = try peer.connection.keepAlive(now: now)
           nextSweep = min(nextSweep, max(next, now + 1_000_000))
-          if peer.connection.wantsWrite { markDirty(peer) }
+          if peer.connection.wantsWrite || !peer.targets.isEmpty { markDirty(peer) }
         }
       } catch {
         fail(peer, error, now: now)

@@ -28,6 +28,9 @@ final class DispatcherPeer {
   var decisions: [Decision] = []
   /// Credits that it gets at the end of the turn.
   var credits: [LeaseCredit] = []
+  /// Leases of other distributors. They go with what is sent next, or when they are many: until then it asks by itself.
+  var targets: [TargetLease] = []
+  static let targetsTogether = 64
   /// A batch came in this turn: it is answered by one message even when every request of it has to wait, because the
   /// distributor sends no further batch before.
   var owesAnswer = false

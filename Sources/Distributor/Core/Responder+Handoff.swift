@@ -114,6 +114,9 @@ extension Responder {
       })
   }
 
+  /// Whether a handoff is still in the table: waits for an answer, or had one a moment ago.
+  public func knows(_ id: HandoffID) -> Bool { find(id) != nil }
+
   /// A back-end has recreated the connection. `backEnd` is the one whose control connection said so.
   public mutating func handoffAccepted(
     _ id: HandoffID, by backEnd: UInt16, now: UInt64, into actions: inout ActionList

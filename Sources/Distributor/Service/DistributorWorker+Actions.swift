@@ -177,7 +177,7 @@ extension DistributorWorker {
         FlowEntry(
           action: reach, clientISN: clientInitialSequence, handoff: id, backEnd: backEnd, now: core.now,
           seen: isClosing ? .fin : [], sendNext: UInt16(truncatingIfNeeded: sendNext.rawValue)))
-      flows.begin(id, LiveFlow(flow: flow, backEnd: backEnd))
+      flows.begin(id, LiveFlow(flow: flow, backEnd: backEnd, since: core.now))
       return true
     } catch {
       statistics.flowTableFull += 1

@@ -95,6 +95,7 @@ extension DistributorWorker {
       }
       decisions.answered(answers)
     case .message(.leaseCredits(let credits)): for credit in credits { takeCredits(credit) }
+    case .message(.targetLeases(let targets)): takeTargets(targets)
     case .message(.clusterView(let view)): apply(translation.learn(view, shared.numbers(of: view)))
     case .message(.rules(let rules)):
       core.responder.setRules(rules)
@@ -162,8 +163,9 @@ extension DistributorWorker {
       backEnds[Int(number)] = link
       return
     }
-    // The control connection ends with its link.
+    // The control connection ends with its link; what is done for its connections goes their way.
     if former.dialer.connection != nil { backEndLost(number, isSilent: false) }
+    perform()
     if former.description.name == description.name {
       // Where it is the same process its connections live on.
       link.load = former.load
@@ -172,6 +174,8 @@ extension DistributorWorker {
       backEnds[Int(number)] = link
     } else {
       forgetFlows(of: number)
+      // The dispatcher would take them for the newcomer's.
+      returned.removeAll { $0 == number }
       backEnds[Int(number)] = link
     }
   }
@@ -191,6 +195,12 @@ extension DistributorWorker {
     switch event {
     case .established(let connection, let peer):
       logger.info("back-end connected", metadata: ["back-end": "\(peer.name)", "worker": "\(index)"])
+      if peer.name != backEnds[Int(number)]?.description.name {
+        // The node of that name is gone, and another one has its address: there is a link to that one, or will be.
+        forgetFlows(of: number)
+        backEnds[Int(number)] = nil
+        return
+      }
       if let known = backEnds[Int(number)]?.instance, known != peer.instance { forgetFlows(of: number) }
       backEnds[Int(number)]?.instance = peer.instance
       // What ended meanwhile nobody may have told. Handoffs that were under way have been dealt with when the connection broke.
@@ -203,12 +213,11 @@ extension DistributorWorker {
         announceLongestPacket()
       }
       backEnds[Int(number)]?.lostAt = nil
-    case .message(.handoffAccepted(let id)):
-      core.responder.handoffAccepted(id, by: number, now: core.now, into: &core.actions)
+    case .message(.handoffAccepted(let id)): accept(id, at: number)
     case .message(.packetHandoffs(let offer)): backEnds[Int(number)]?.offer = configuration.sendsPackets ? offer : nil
     case .message(.handoffsAccepted(let ids)):
       backEnds[Int(number)]?.packetsUnconfirmed = 0
-      for id in ids { core.responder.handoffAccepted(id, by: number, now: core.now, into: &core.actions) }
+      for id in ids { accept(id, at: number) }
     case .message(.handoffWanted(let id)):
       // It came through.
       backEnds[Int(number)]?.packetsUnconfirmed = 0
@@ -240,6 +249,13 @@ extension DistributorWorker {
     backEnds[Int(number)]?.offer = nil
   }
 
+  /// A back-end has the connection. It may say so late, when its kernel did not tell of the beginning: what its client has
+  /// acknowledged bytes of is at work there, and long gone from the responder.
+  private mutating func accept(_ id: HandoffID, at number: UInt16) {
+    if !core.responder.knows(id), flows.flow(of: id) != nil { return }
+    core.responder.handoffAccepted(id, by: number, now: core.now, into: &core.actions)
+  }
+
   /// - Parameter marking: their clients may not have closed: the flow table is told that a new SYN is right.
   private mutating func end(_ ids: [HandoffID], at number: UInt16, marking: Bool) {
     var ended: UInt32 = 0
@@ -253,10 +269,14 @@ extension DistributorWorker {
     if ended > 0 { unload(number, ended) }
   }
 
-  /// This worker's handoffs among flows of a back-end.
+  /// Nanoseconds: a connection that was younger when its flow was said to be over is the client's next one.
+  private static let nextOfTuple: UInt64 = 500_000_000
+
+  /// This worker's handoffs among flows of a back-end that are over.
   private func handoffs(of tuples: [FlowTuple], at number: UInt16) -> [HandoffID] {
     tuples.compactMap { tuple in
-      guard let entry = shared.flowTable.lookup(tuple), entry.backEnd == number, flows.flow(of: entry.handoff) == tuple
+      guard let entry = shared.flowTable.lookup(tuple), entry.backEnd == number, let flow = flows[entry.handoff],
+        flow.flow == tuple, core.now >= flow.since + DistributorWorker.nextOfTuple
       else { return nil }
       return entry.handoff
     }

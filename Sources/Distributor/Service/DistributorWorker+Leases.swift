@@ -54,6 +54,16 @@ extension DistributorWorker {
     lend(backEnd)
   }
 
+  /// Other distributors have asked about these.
+  mutating func takeTargets(_ targets: [TargetLease]) {
+    guard lending != nil, lending!.isAllowed else { return }
+    for lease in targets {
+      guard let backEnd = translation.number(of: lease.backEnd), link(backEnd)?.isReady == true else { continue }
+      lending!.lender.setTarget(
+        lease.target, backEnd: backEnd, until: core.now + UInt64(lease.milliseconds) * 1_000_000)
+    }
+  }
+
   /// Keeps further credits of a back-end.
   mutating func takeCredits(_ credit: LeaseCredit) {
     needsCredits = false

@@ -115,7 +115,7 @@ extension DistributorWorker {
   /// The program has handed a connection off.
   mutating func noteHandoff(_ handoff: LeasedHandoff, _ flow: FlowTuple) {
     shared.flowTable.countEntry()
-    flows.begin(handoff.id, LiveFlow(flow: flow, backEnd: handoff.backEnd))
+    flows.begin(handoff.id, LiveFlow(flow: flow, backEnd: handoff.backEnd, since: core.now))
     statistics.decisionsWanted += 1
     statistics.decisionsLeased += 1
     backEnds[Int(handoff.backEnd)]?.load += 1

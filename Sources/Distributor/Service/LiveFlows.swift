@@ -9,6 +9,8 @@ import Wire
 struct LiveFlow {
   var flow: FlowTuple
   var backEnd: UInt16
+  /// When it was entered, in nanoseconds.
+  var since: UInt64
 }
 
 /// One worker's connections that are at back-ends, by handoff, and the flow-table entries of those that ended.
@@ -51,6 +53,8 @@ struct LiveFlows {
   func flows(at backEnd: UInt16) -> [FlowTuple] {
     live.values.filter { $0.backEnd == backEnd }.map(\.flow)
   }
+
+  subscript(_ id: HandoffID) -> LiveFlow? { live[id] }
 
   func flow(of id: HandoffID) -> FlowTuple? { live[id]?.flow }
 

@@ -11,7 +11,8 @@ public import Wire
 public enum PendingResult: Hashable, Sendable, BitwiseCopyable {
   /// Not seen yet.
   case waiting
-  /// Given to the listener. As long as the entry is there, no connection came of it: the accept queue was full.
+  /// Given to the listener. As long as the entry is there, no connection came of it (the accept queue was full), or the kernel
+  /// did not tell.
   case assigned
   /// The 4-tuple is in use on this node.
   case tupleBusy
