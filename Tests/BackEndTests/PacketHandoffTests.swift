@@ -124,7 +124,7 @@ import Wire
     try node.bench.pass([request], node.offer)
     #expect(eventually { node.requests.value == 1 })
     #expect(eventually { node.bench.cluster.read { $0.taken == [request.id] } })
-    #expect(node.bench.metric("handoff_backend_connections_active") == 1)
+    #expect(eventually { node.bench.metric("handoff_backend_connections_active") == 1 })
     node.end()
     #expect(node.requests.value == 1)
   }

@@ -61,7 +61,7 @@ struct HandoffLoop: ~Copyable {
   private var lookUntil: UInt64 = 0
 
   static let lookInterval: UInt64 = 50_000_000
-  private static let publishInterval: UInt64 = 100_000_000
+  private static let publishInterval: UInt64 = 50_000_000
   static let sweepInterval: UInt64 = 1_000_000_000
 
   init(

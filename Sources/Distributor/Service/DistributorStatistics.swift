@@ -34,7 +34,7 @@ struct DistributorStatistics: Sendable {
 
 extension DistributorWorker {
   /// Nanoseconds between copies of the counters.
-  static let publishInterval: UInt64 = 100_000_000
+  static let publishInterval: UInt64 = 50_000_000
 
   mutating func publishIfDue() {
     if isUnpublished, core.now >= publishAt { publish() }
