@@ -24,7 +24,9 @@ public struct Demonstration: Sendable {
     progress("lab \(cluster.run.id) is up: clients dial \(cluster.endpoints.map { "\($0)" }.joined(separator: ", "))")
 
     let fronts = cluster.nodes.filter { $0.service != nil }
-    let metricsBefore = try cluster.settledMetrics()
+    // Each endpoint has answered a request of the start by now.
+    let probes = cluster.endpoints.count + cluster.endpoints6.count
+    let metricsBefore = try cluster.settledMetrics(afterHandoffs: plan.front == .handoff ? probes : 0)
     let processorBefore = try ProcessorTime.now(of: cluster)
     var counters: [ResponseCounter] = []
     for front in fronts {
@@ -44,7 +46,9 @@ public struct Demonstration: Sendable {
       if front.web == nil { responses.leavingBytes += count.leavingBytes }
       responses.lostFrames += count.lostFrames
     }
-    let metrics = try cluster.settledMetrics().since(metricsBefore)
+    let before = Int(metricsBefore["handoff_distributor_handoffs_total", ["outcome": "accepted"]])
+    let expected = plan.front == .handoff ? before + report.connections : 0
+    let metrics = try cluster.settledMetrics(afterHandoffs: expected).since(metricsBefore)
     progress("stopping the cluster")
     let leftovers = cluster.stop()
     return DemonstrationResult(
@@ -94,16 +98,18 @@ extension Cluster {
     return Metrics.merging(all)
   }
 
-  /// Metrics once handoffs have come to rest: event loops publish their counters every 50 ms.
-  func settledMetrics() throws(LabError) -> Metrics {
+  /// Metrics once `expected` handoffs are counted and have come to rest. A worker hears of the kernel's handoffs at a
+  /// tick, of the agent's word at another, and publishes both at a third, so that a short rest says nothing.
+  func settledMetrics(afterHandoffs expected: Int) throws(LabError) -> Metrics {
     let name = "handoff_distributor_handoffs_total"
     var last = try frontMetrics()
     var agreements = 0
     let deadline = MonotonicTime.now() &+ 10_000_000_000
-    while agreements < 3, MonotonicTime.now() < deadline {
-      Poll.pause(milliseconds: 60)
+    while agreements < 5, MonotonicTime.now() < deadline {
+      Poll.pause(milliseconds: 100)
       let next = try frontMetrics()
-      agreements = next[name] == last[name] ? agreements + 1 : 0
+      let isAtRest = next[name] == last[name] && Int(next[name, ["outcome": "accepted"]]) >= expected
+      agreements = isAtRest ? agreements + 1 : 0
       last = next
     }
     return last
