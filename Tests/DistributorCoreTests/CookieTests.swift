@@ -40,8 +40,12 @@ import Wire
     Offer(
       name: "timestamps alone", options: TCPOptions(maximumSegmentSize: 9_000, timestamps: clock), segmentSize: 1460),
     Offer(
-      name: "scale 14, no SACK", options: TCPOptions(maximumSegmentSize: 100, windowScale: 14, timestamps: clock),
-      segmentSize: 536, windowScale: .init(send: 14, receive: 7)),
+      name: "scale 13, no SACK", options: TCPOptions(maximumSegmentSize: 100, windowScale: 13, timestamps: clock),
+      segmentSize: 536, windowScale: .init(send: 13, receive: 7)),
+    Offer(
+      name: "scale 14, of which the window looks half its size",
+      options: TCPOptions(maximumSegmentSize: 1460, windowScale: 14, timestamps: clock),
+      segmentSize: 1460, windowScale: .init(send: 13, receive: 7)),
     Offer(
       name: "scale 0 and SACK", options: TCPOptions(windowScale: 0, sackPermitted: true, timestamps: clock),
       segmentSize: 536, windowScale: .init(send: 0, receive: 7), sackPermitted: true),
@@ -68,6 +72,26 @@ import Wire
     #expect(snapshot.sendWindow == UInt32(client.window) << UInt32(offer.windowScale?.send ?? 0))
     #expect(snapshot.clientInitialSequence == client.initial)
     try rig.expectEmptyAfterAll()
+  }
+
+  /// The server's kernel takes the client's echo for the time of the SYN-ACK.
+  @Test func theTimestampIsHardlyOlderThanTheClock() throws {
+    let plain = Rig()
+    let exact = try Client(plain, options: Client.allOptions).syn().onlySegment()
+    var ages: Set<UInt32> = []
+    for milliseconds in 0..<8 as Range<UInt64> {
+      for scale in [nil] + (0...14).map(Optional.init) as [UInt8?] {
+        let rig = rig()
+        _ = try rig.pass(nanoseconds: milliseconds * 1_000_000)
+        var options = Client.allOptions
+        options.windowScale = scale
+        let synAck = try Client(rig, options: options).syn().onlySegment()
+        let value = try #require(synAck.segment.options.timestamps).value
+        let clock = try #require(exact.segment.options.timestamps).value &+ UInt32(milliseconds)
+        ages.insert(clock &- value)
+      }
+    }
+    #expect(ages == [0, 1, 2, 3], "milliseconds")
   }
 
   @Test func requestInTheFirstSegmentIsTaken() throws {

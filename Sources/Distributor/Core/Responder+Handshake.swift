@@ -55,8 +55,7 @@ extension Responder {
       sackPermitted: segment.options.sackPermitted)
     if let timestamps = segment.options.timestamps {
       let value = CookieTimestamp.encode(
-        timestampClock(arrival.flow, recent: 0, now: arrival.now).lastSent, windowScale: segment.options.windowScale,
-        sackPermitted: segment.options.sackPermitted)
+        timestampClock(arrival.flow, recent: 0, now: arrival.now).lastSent, windowScale: segment.options.windowScale)
       options.timestamps = TCPTimestamps(value: value, echo: timestamps.value)
     }
     if !configuration.handshakeInKernel { cookiesUntil = arrival.now &+ SynCookie.lifetime }
@@ -86,13 +85,9 @@ extension Responder {
   /// Enters a connection whose handshake is known by its cookie alone. The table has room.
   mutating func openByCookie(_ arrival: Arrival, _ offer: CookieOffer, _ number: SequenceNumber) -> Int {
     let segment = arrival.segment
-    // The timestamp that the client echoes has the exact scale of which the cookie has the next lower one.
     var windowScale = offer.windowScale
-    if let timestamps = segment.options.timestamps, let exact = CookieTimestamp.decode(timestamps.echo).windowScale,
-      CookieOffer(maximumSegmentSize: 0, windowScale: exact, sackPermitted: false).code
-        == CookieOffer(maximumSegmentSize: 0, windowScale: windowScale, sackPermitted: false).code
-    {
-      windowScale = min(exact, 14)
+    if let least = windowScale, let timestamps = segment.options.timestamps {
+      windowScale = CookieTimestamp.windowScale(in: timestamps.echo, atLeast: least)
     }
     let slot = table.insert(
       connection(

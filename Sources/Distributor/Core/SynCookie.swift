@@ -28,6 +28,12 @@ struct CookieOffer: Equatable, BitwiseCopyable {
     return (sackPermitted ? 64 : 0) | scale << 3 | size
   }
 
+  /// The scale that a cookie says for `windowScale`.
+  static func roundedDown(_ windowScale: UInt8) -> UInt8? {
+    let offer = CookieOffer(maximumSegmentSize: 0, windowScale: windowScale, sackPermitted: false)
+    return CookieOffer(code: offer.code).windowScale
+  }
+
   init(code: UInt32) {
     maximumSegmentSize = CookieOffer.segmentSize(code & 7)
     let scale = code >> 3 & 7
@@ -127,19 +133,30 @@ struct SynCookie {
   }
 }
 
-/// What a cookie has no room for travels in the five low bits of our first TSval, which the client echoes: its exact window
-/// scale.
+/// What a cookie has no room for travels in the two low bits of our first TSval, which the client echoes: by how much its
+/// window scale is above the one that the cookie says.
+///
+/// Two bits and not more: the server's kernel takes the echo for the time at which the SYN-ACK was sent, so each bit
+/// doubles by how much its first round trip time may be too long. With 32 ms too much it sends its first window in packets
+/// of two segments (tcp_tso_autosize), each of which its client acknowledges.
 enum CookieTimestamp {
-  private static let noScale: UInt32 = 15
+  private static let bits: UInt32 = 3
 
-  /// The latest value that is not after `value` and carries the options, so that our timestamps never run backwards.
-  static func encode(_ value: UInt32, windowScale: UInt8?, sackPermitted: Bool) -> UInt32 {
-    let bits = windowScale.map(UInt32.init) ?? noScale
-    let coded = value & ~31 | (sackPermitted ? 16 : 0) | bits & 15
-    return TimestampClock.isOlder(value, than: coded) ? coded &- 32 : coded
+  /// The latest value that is not after `value` and carries the scale, so that our timestamps never run backwards.
+  static func encode(_ value: UInt32, windowScale: UInt8?) -> UInt32 {
+    let coded = value & ~bits | above(windowScale)
+    return TimestampClock.isOlder(value, than: coded) ? coded &- (bits + 1) : coded
   }
 
-  static func decode(_ echo: UInt32) -> (windowScale: UInt8?, sackPermitted: Bool) {
-    (echo & 15 == noScale ? nil : UInt8(echo & 15), echo & 16 != 0)
+  private static func above(_ windowScale: UInt8?) -> UInt32 {
+    guard let windowScale, let least = CookieOffer.roundedDown(windowScale) else { return 0 }
+    return min(UInt32(windowScale - least), bits)
+  }
+
+  /// The client's scale, of which the cookie says `least`. From 13 on it is 13.
+  static func windowScale(in echo: UInt32, atLeast least: UInt8) -> UInt8 {
+    let scale = least + UInt8(echo & bits)
+    // Whatever else the client may have echoed.
+    return CookieOffer.roundedDown(scale) == least ? scale : least
   }
 }

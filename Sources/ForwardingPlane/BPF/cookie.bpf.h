@@ -126,11 +126,24 @@ static __always_inline __u32 client_clock(const struct handoff_handshake *shake,
   return (__u32)(now / 1000000) + offset;
 }
 
-// Our timestamp for a client: its clock, with scale and SACK in its five low bits.
+// By how much the client's scale is above the one that the cookie says, as far as two bits can.
+static __always_inline __u32 scale_above(__u8 scale) {
+  if (scale == NO_SCALE) return 0;
+  __u32 above = scale - scale_of_cookie(cookie_scale(scale) << 3);
+  return above < 3 ? above : 3;
+}
+
+// The client's scale, of which the cookie says `least`, from the echo of its first timestamp.
+static __always_inline __u8 exact_scale(__u8 least, __u32 echo) {
+  __u8 scale = least + (echo & 3);
+  return least != NO_SCALE && cookie_scale(scale) == cookie_scale(least) ? scale : least;
+}
+
+// Our timestamp for a client: its clock, with the rest of its scale in the two low bits.
 static __always_inline __u32 cookie_timestamp(
-    const struct handoff_handshake *shake, const struct flow_words *words, __u64 now, __u8 scale, bool sack) {
+    const struct handoff_handshake *shake, const struct flow_words *words, __u64 now, __u8 scale) {
   struct flow_words addresses = *words;
   __u32 value = client_clock(shake, &addresses, now);
-  __u32 coded = (value & ~31u) | (sack ? 16 : 0) | (scale & 15);
-  return (__s32)(value - coded) < 0 ? coded - 32 : coded;
+  __u32 coded = (value & ~3u) | scale_above(scale);
+  return (__s32)(value - coded) < 0 ? coded - 4 : coded;
 }

@@ -33,9 +33,7 @@ __noinline bool read_negotiated(
     if (bpf_skb_load_bytes(skb, packet->tcp + sizeof(struct tcphdr), options, sizeof(options))) return false;
     if (options[0] != bpf_htonl(0x0101080a)) return false;
     __u32 echo = bpf_ntohl(options[2]);
-    // The timestamp has the exact scale of which the cookie has the next lower one.
-    __u8 exact = echo & 15;
-    if (exact != NO_SCALE && cookie_scale(exact) == (code >> 3 & 7)) scale = exact > 14 ? 14 : exact;
+    scale = exact_scale(scale, echo);
     header->options |= OPTION_TIMESTAMPS;
     header->timestamp_value = options[1];
     __u32 clock = client_clock(shake, &words, now);

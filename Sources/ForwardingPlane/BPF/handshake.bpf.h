@@ -81,7 +81,7 @@ __noinline int answer_syn(
   __u32 length = 24;
   if (options->has_timestamp) {
     answer.words[6] = options->sack ? bpf_htonl(0x0402080a) : bpf_htonl(0x0101080a);
-    answer.words[7] = bpf_htonl(cookie_timestamp(shake, &syn->words, now, options->scale, options->sack));
+    answer.words[7] = bpf_htonl(cookie_timestamp(shake, &syn->words, now, options->scale));
     answer.words[8] = bpf_htonl(options->timestamp);
     if (scales) answer.words[9] = scale;
     length = scales ? 40 : 36;
