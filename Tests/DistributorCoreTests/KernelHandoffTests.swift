@@ -170,7 +170,91 @@ import Wire
     #expect(rig.counters.kernelHandoffsUnwatched == 1)
     let client = Client(rig)
     #expect(try rig.handedOff(Self.handoff(2), client.packet([.ack], Client.get.utf8)).count == 1)
+    _ = try rig.pass(seconds: 0.2)
     #expect(rig.counters.kernelHandoffsUnwatched == 2, "a cookie that nobody made")
     try rig.expectEmptyAfterAll()
+  }
+
+  /// The request came twice on two processors: one copy was handed off, the other one was for the worker, which reads it later.
+  @Test func aCopyOfTheRequestIsNoConnectionOfItsOwn() throws {
+    let passed = try Passed()
+    #expect(try passed.client.send([.ack, .psh], Client.get).isEmpty)
+    #expect(passed.rig.counters.packets[.dataDuplicate] == 1)
+    #expect(passed.rig.openConnections == 1 && passed.rig.counters.attemptsUnderWay == 1)
+    #expect(try passed.rig.accepted(passed.id, by: Self.backEnd).isEmpty)
+    #expect(passed.rig.counters.connections[.handedOff] == 1)
+    try passed.rig.expectEmptyAfterAll()
+  }
+
+  /// The client's next connection on its port, whose request is for the worker.
+  @Test func theNextConnectionOfThePortIsTheWorkers() throws {
+    let first = try Passed()
+    first.client.initial = SequenceNumber(0x7000)
+    first.client.learn(try first.client.syn())
+    let id = try first.client.request()
+    #expect(!id.isByKernel && first.rig.openConnections == 1)
+    #expect(first.rig.counters.connections[.handedOff] == 1)
+    #expect(try first.rig.ended(first.id, by: Self.backEnd).isEmpty)
+    #expect(try first.rig.decided(id, .backEnd(4)).snapshot != nil)
+    #expect(try first.rig.accepted(id, by: 4).count == 1)
+    try first.rig.expectEmptyAfterAll()
+  }
+
+  /// Words come in any order, late or never, and the queue's memory is used again and again.
+  @Test(arguments: [1, 2, 3] as [UInt64]) func wordsInAnyOrder(seed: UInt64) throws {
+    let rig = Rig {
+      $0.handshakeInKernel = true
+      $0.maximumEmbryonic = 0
+      $0.maximumConnections = 100_000
+    }
+    var random = SplitMix(seed: seed)
+    var open: [Passed] = []
+    var (made, told, asked) = (0, 0, 0)
+    for step in 0..<4_000 {
+      if open.count < 600, random.chance(60) {
+        made += 1
+        open.append(try Passed(rig, number: UInt64(made), v6: random.chance(30), port: UInt16(1_000 + made)))
+      } else if !open.isEmpty {
+        let passed = open.remove(at: random.below(open.count))
+        switch random.below(20) {
+        case 0:
+          #expect(try rig.wanted(passed.id, by: Self.backEnd) == [.withdraw(passed.id, passed.client.flow)])
+          asked += try answer(passed)
+        case 1: open.append(passed)
+        default:
+          #expect(try say(random.chance(50) ? .accepted : .ended, passed).isEmpty)
+          told += 1
+        }
+      }
+      if step % 37 == 0 {
+        for event in try rig.pass(nanoseconds: UInt64(random.below(30)) * 1_000_000) {
+          guard case .withdraw(let id, let flow) = event, let index = open.firstIndex(where: { $0.id == id }) else {
+            Issue.record("not to be expected: \(event)")
+            continue
+          }
+          #expect(flow == open[index].client.flow)
+          asked += try answer(open.remove(at: index))
+        }
+      }
+      #expect(Int(rig.counters.attemptsUnderWay) == open.count && rig.openConnections == open.count)
+    }
+    #expect(told > 500 && asked > 50 && told + asked + open.count == made)
+    for passed in open { #expect(try say(.ended, passed).isEmpty) }
+    #expect(Int(rig.counters.connections[.handedOff]) == made && rig.counters.kernelHandoffsUnwatched == 0)
+    try rig.expectEmptyAfterAll()
+  }
+
+  /// What is asked for by message is the client's own request.
+  private func answer(_ passed: Passed) throws -> Int {
+    let events = try passed.rig.withdrawn(passed.id, isAnswered: false)
+    guard events.count == 1,
+      case .handOffAgain(passed.id, backEnd: Self.backEnd, let snapshot, request: Client.get) = events[0]
+    else {
+      Issue.record("expected the handoff as a message: \(events)")
+      return 1
+    }
+    #expect(snapshot.flow == passed.client.flow && snapshot.clientInitialSequence == passed.client.initial)
+    #expect(try passed.rig.accepted(passed.id, by: Self.backEnd).count == 1)
+    return 1
   }
 }

@@ -114,13 +114,17 @@ extension Responder {
       })
   }
 
-  /// Whether a handoff is still in the table: waits for an answer, or had one a moment ago.
-  public func knows(_ id: HandoffID) -> Bool { find(id) != nil }
+  /// Whether a handoff waits for a word of its back-end, or had one a moment ago.
+  public func knows(_ id: HandoffID) -> Bool { find(id) != nil || unconfirmed.contains(id) }
 
   /// A back-end has recreated the connection. `backEnd` is the one whose control connection said so.
   public mutating func handoffAccepted(
     _ id: HandoffID, by backEnd: UInt16, now: UInt64, into actions: inout ActionList
   ) {
+    if unconfirmed.take(id) != nil {
+      settleKept()
+      return
+    }
     if let slot = find(id), case .passed(_, backEnd) = table.slots[slot].phase {
       confirm(slot, now: now)
       return
@@ -197,6 +201,7 @@ extension Responder {
   public mutating func backEndLost(
     _ backEnd: UInt16, isSilent: Bool, now: UInt64, into actions: inout ActionList
   ) {
+    while let entry = unconfirmed.take(at: backEnd) { _ = reveal(entry, now: now) }
     for slot in table.slots.indices {
       if case .passed(_, backEnd) = table.slots[slot].phase {
         if isSilent { withdraw(slot, now: now, into: &actions) } else { assume(slot, now: now) }

@@ -76,14 +76,23 @@ extension Responder {
       tally.cookiesRejected &+= 1
       return nil
     }
+    if let entry = unconfirmed.take(arrival.flow) {
+      // A copy of the request that was on its way here when the other one was handed off; else the client's next connection.
+      if entry.clientInitial == clientInitial {
+        guard let slot = reveal(entry, now: arrival.now) else { return .dataDuplicate }
+        return receiveWhilePassed(slot, arrival, packet, entry.handoff.backEnd, into: &actions)
+      }
+      settleKept()
+    }
     guard !table.isFull else { return .tableFull }
-    let slot = openByCookie(arrival, offer, number)
+    let slot = enterByCookie(arrival, offer, number)
+    open(slot, now: arrival.now)
     _ = receiveText(slot, arrival, packet, into: &actions)
     return .cookieAccepted
   }
 
-  /// Enters a connection whose handshake is known by its cookie alone. The table has room.
-  mutating func openByCookie(_ arrival: Arrival, _ offer: CookieOffer, _ number: SequenceNumber) -> Int {
+  /// Enters a connection whose handshake is known by its cookie alone, which has no phase yet. The table has room.
+  mutating func enterByCookie(_ arrival: Arrival, _ offer: CookieOffer, _ number: SequenceNumber) -> Int {
     let segment = arrival.segment
     var windowScale = offer.windowScale
     if let least = windowScale, let timestamps = segment.options.timestamps {
@@ -93,7 +102,6 @@ extension Responder {
       connection(
         arrival.flow, clientInitial: segment.sequence.advanced(by: -1), initialSequence: number,
         segmentSize: offer.maximumSegmentSize, windowScale: windowScale, sackPermitted: offer.sackPermitted, arrival))
-    open(slot, now: arrival.now)
     updateSendWindow(slot, segment)
     return slot
   }

@@ -4,9 +4,9 @@ public import Handoff
 internal import Rules
 internal import Wire
 
-/// Connections that the program in the kernel handed off by itself, under a lease (docs/design/leased-handoff.md). From here
-/// on they are like those that this worker handed off by packet: it keeps the request until the back-end has said that the
-/// connection stands.
+/// Connections that the program in the kernel handed off by itself, under a lease (docs/design/leased-handoff.md). Their
+/// requests are kept until the back-end has said that they stand. Where it does not say so they become like those that this
+/// worker handed off by packet.
 extension Responder {
   /// Takes note of a connection that has been handed off.
   ///
@@ -16,10 +16,10 @@ extension Responder {
   ) {
     tally.packetsReceived &+= 1
     tally.kernelHandoffs &+= 1
-    tally.packets.count(watch(handoff, packet, now: now, into: &actions))
+    tally.packets.count(keep(handoff, packet, now: now, into: &actions))
   }
 
-  private mutating func watch(
+  private mutating func keep(
     _ handoff: LeasedHandoff, _ packet: Span<UInt8>, now: UInt64, into actions: inout ActionList
   ) -> PacketOutcome {
     let parsed: ParsedSegment
@@ -37,36 +37,75 @@ extension Responder {
       }
       return PacketOutcome(error)
     }
-    let arrival = Arrival(parsed, now: now)
-    actions.append(.handedOff(handoff, flow: arrival.flow))
+    let flow = FlowTuple(client: parsed.segment.source, service: parsed.segment.destination)
+    actions.append(.handedOff(handoff, flow: flow))
     // An earlier connection of the same tuple, of which the kernel knew that it was over.
-    if let slot = table.find(arrival.flow, hash: keys.table.hash(arrival.flow)) {
+    if unconfirmed.take(flow) != nil { settleKept() }
+    if table.count > 0, let slot = table.find(flow, hash: keys.table.hash(flow)) {
       abandon(slot, now: now, into: &actions)
     }
-    let number = arrival.segment.acknowledgment.advanced(by: -1)
-    let cookie = SynCookie(
-      keys: keys.handshake, flow: arrival.flow, clientInitial: arrival.segment.sequence.advanced(by: -1))
-    guard !table.isFull, let offer = cookie.validate(number, now: now) else {
+    guard hasRoom, unconfirmed.bytes + packet.count <= configuration.maximumBufferBytes else {
       tally.kernelHandoffsUnwatched &+= 1
-      return table.isFull ? .tableFull : .unknownFlow
+      return hasRoom ? .bufferExhausted : .tableFull
     }
-    let slot = openByCookie(arrival, offer, number)
-    table.slots[slot].kernelName = handoff.id.rawValue
-    leased[handoff.id] = slot
+    tally.connectionsOpened &+= 1
+    tally.open += 1
     tally.attemptsStarted &+= 1
     tally.attemptsUnderWay += 1
     tally.packetHandoffs &+= 1
-    let attempt = Attempt(number: 1, target: handoff.target, route: Route(), excluded: nil, requestedAt: now)
-    table.slots[slot].phase = .passed(attempt, backEnd: handoff.backEnd)
-    if store(slot, arrival, packet) == .bufferExhausted {
+    unconfirmed.append(
+      handoff, flow, clientInitial: parsed.segment.sequence.advanced(by: -1), packet, now: now)
+    return .cookieAccepted
+  }
+
+  /// Counts a handoff that was kept as made: its back-end said so, or there is nothing to be done about it.
+  mutating func settleKept() {
+    endAttempt(.accepted)
+    tally.connections.count(.handedOff)
+    tally.open -= 1
+  }
+
+  /// Makes a connection of a handoff that was kept, as if this worker had made it.
+  ///
+  /// - Returns: its slot, nil when it cannot be one. Then it stays where it went.
+  mutating func reveal(_ entry: UnconfirmedHandoffs.Entry, now: UInt64) -> Int? {
+    let packet = unconfirmed.request(of: entry)
+    guard table.find(entry.flow, hash: keys.table.hash(entry.flow)) == nil, !table.isFull,
+      let parsed = try? TCPSegment.parse(packet.span, checksums: .ignored)
+    else { return leave() }
+    let arrival = Arrival(parsed, now: entry.since)
+    let number = arrival.segment.acknowledgment.advanced(by: -1)
+    let cookie = SynCookie(keys: keys.handshake, flow: entry.flow, clientInitial: entry.clientInitial)
+    guard let offer = cookie.validate(number, now: entry.since) else { return leave() }
+    let slot = enterByCookie(arrival, offer, number)
+    table.slots[slot].kernelName = entry.handoff.id.rawValue
+    leased[entry.handoff.id] = slot
+    let attempt = Attempt(
+      number: 1, target: entry.handoff.target, route: Route(), excluded: nil, requestedAt: entry.since)
+    table.slots[slot].phase = .passed(attempt, backEnd: entry.handoff.backEnd)
+    if store(slot, arrival, packet.span) == .bufferExhausted {
       tally.kernelHandoffsUnwatched &+= 1
       confirm(slot, now: now)
-      return .bufferExhausted
+      return nil
     }
     table.slots[slot].receiveNext = arrival.segment.sequence.advanced(by: arrival.payload.count)
     table.slots[slot].held.end = table.slots[slot].receiveNext
     timers.schedule(slot, at: now &+ configuration.packetTimeout, now: now)
-    return .cookieAccepted
+    return slot
+  }
+
+  private mutating func leave() -> Int? {
+    tally.kernelHandoffsUnwatched &+= 1
+    settleKept()
+    return nil
+  }
+
+  /// No word came in time of those that were read this long ago.
+  mutating func withdrawKept(now: UInt64, into actions: inout ActionList) {
+    guard now >= configuration.packetTimeout else { return }
+    while let entry = unconfirmed.take(readUntil: now - configuration.packetTimeout) {
+      if let slot = reveal(entry, now: now) { withdraw(slot, now: now, into: &actions) }
+    }
   }
 
   /// The connection goes by its slot's name from now on.

@@ -54,6 +54,10 @@ extension Responder {
   public mutating func handoffEnded(
     _ id: HandoffID, by backEnd: UInt16, now: UInt64, into actions: inout ActionList
   ) -> Bool {
+    if unconfirmed.take(id) != nil {
+      settleKept()
+      return true
+    }
     guard let slot = find(id) else { return false }
     switch table.slots[slot].phase {
     case .passed(_, backEnd):
@@ -87,6 +91,7 @@ extension Responder {
 
   /// The agent wants the handoff as a message: no connection came of the packet.
   public mutating func handoffWanted(_ id: HandoffID, by backEnd: UInt16, now: UInt64, into actions: inout ActionList) {
+    if let entry = unconfirmed.take(id) { _ = reveal(entry, now: now) }
     guard let slot = find(id), case .passed(_, backEnd) = table.slots[slot].phase else {
       tally.lateRefusals &+= 1
       return

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import HTTPHead
-public import Handoff
+internal import Handoff
 internal import Rules
 public import Wire
 
@@ -27,7 +27,9 @@ public struct Responder: ~Copyable {
   var cookiesUntil: UInt64 = 0
   let answers = AnswerBook()
   var orphans = OrphanBook()
-  /// The slots of connections that the kernel handed off by itself, by the names that it gave them.
+  /// Handoffs by the kernel itself.
+  var unconfirmed = UnconfirmedHandoffs()
+  /// Of those the ones that got a slot, by the names that the kernel gave them.
   var leased: [HandoffID: Int] = [:]
   var answerText: [UInt8] = []
   /// Seconds since 1970 at monotonic time 0, nil until the driver says it.
@@ -70,10 +72,7 @@ public struct Responder: ~Copyable {
   public mutating func stopAccepting() { accepting = false }
 
   /// Whether a further connection could be entered now.
-  public var hasRoom: Bool { !table.isFull }
-
-  /// Whether the back-end's word about this handoff would be understood.
-  public func watches(_ id: HandoffID) -> Bool { find(id) != nil }
+  public var hasRoom: Bool { table.count + unconfirmed.count < configuration.maximumConnections }
 
   /// Connections that are neither handed off nor closed.
   public var openConnections: Int { Int(tally.open) }
@@ -113,16 +112,20 @@ public struct Responder: ~Copyable {
 
   /// Lets expired timers act. To be called at `nextDeadline`, or later.
   public mutating func tick(now: UInt64, into actions: inout ActionList) {
+    withdrawKept(now: now, into: &actions)
     while let slot = timers.popExpired(now: now) { expire(slot, now: now, into: &actions) }
   }
 
   /// When `tick` has something to do; nil while no timer runs.
-  public var nextDeadline: UInt64? { timers.nextDeadline }
+  public var nextDeadline: UInt64? {
+    guard let oldest = unconfirmed.oldest else { return timers.nextDeadline }
+    return min(oldest &+ configuration.packetTimeout, timers.nextDeadline ?? .max)
+  }
 
   public var counters: ResponderCounters {
     var counters = tally
     counters.entries = UInt64(table.count)
-    counters.bufferBytes = UInt64(buffers.bytesInUse)
+    counters.bufferBytes = UInt64(buffers.bytesInUse + unconfirmed.bytes)
     counters.heldBytes = UInt64(heldBuffers.bytesInUse)
     return counters
   }

@@ -106,7 +106,7 @@ extension DistributorWorker {
 
   /// The back-end wants a connection as a message that this worker could not enter.
   mutating func disownUnwatched(_ id: HandoffID) {
-    guard id.isByKernel, !core.responder.watches(id), let flow = flows.flow(of: id),
+    guard id.isByKernel, !core.responder.knows(id), let flow = flows.flow(of: id),
       let entry = shared.flowTable.lookup(flow), entry.handoff == id
     else { return }
     disown(id, flow, entry.clientISN)
