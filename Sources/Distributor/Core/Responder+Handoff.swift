@@ -121,7 +121,7 @@ extension Responder {
   public mutating func handoffAccepted(
     _ id: HandoffID, by backEnd: UInt16, now: UInt64, into actions: inout ActionList
   ) {
-    if unconfirmed.take(id) != nil {
+    if unconfirmed.take(id, at: backEnd) != nil {
       settleKept()
       return
     }
@@ -201,7 +201,7 @@ extension Responder {
   public mutating func backEndLost(
     _ backEnd: UInt16, isSilent: Bool, now: UInt64, into actions: inout ActionList
   ) {
-    while let entry = unconfirmed.take(at: backEnd) { _ = reveal(entry, now: now) }
+    for entry in unconfirmed.takeAll(at: backEnd) { _ = reveal(entry, now: now) }
     for slot in table.slots.indices {
       if case .passed(_, backEnd) = table.slots[slot].phase {
         if isSilent { withdraw(slot, now: now, into: &actions) } else { assume(slot, now: now) }

@@ -25,7 +25,7 @@ extension Responder {
   mutating func listen(_ arrival: Arrival, into actions: inout ActionList) -> PacketOutcome {
     guard accepting else { return .synWhileDraining }
     let segment = arrival.segment
-    if tally.embryonic >= UInt64(configuration.maximumEmbryonic) || table.isFull {
+    if tally.embryonic >= UInt64(configuration.maximumEmbryonic) || !hasRoom {
       sendCookie(arrival, into: &actions)
       return .synCookieSent
     }
@@ -76,7 +76,7 @@ extension Responder {
       tally.cookiesRejected &+= 1
       return nil
     }
-    if let entry = unconfirmed.take(arrival.flow) {
+    if let entry = unconfirmed.take(arrival.flow, hash: keys.table.hash(arrival.flow)) {
       // A copy of the request that was on its way here when the other one was handed off; else the client's next connection.
       if entry.clientInitial == clientInitial {
         guard let slot = reveal(entry, now: arrival.now) else { return .dataDuplicate }
@@ -84,7 +84,7 @@ extension Responder {
       }
       settleKept()
     }
-    guard !table.isFull else { return .tableFull }
+    guard hasRoom else { return .tableFull }
     let slot = enterByCookie(arrival, offer, number)
     open(slot, now: arrival.now)
     _ = receiveText(slot, arrival, packet, into: &actions)

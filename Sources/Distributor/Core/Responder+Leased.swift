@@ -40,11 +40,10 @@ extension Responder {
     let flow = FlowTuple(client: parsed.segment.source, service: parsed.segment.destination)
     actions.append(.handedOff(handoff, flow: flow))
     // An earlier connection of the same tuple, of which the kernel knew that it was over.
-    if unconfirmed.take(flow) != nil { settleKept() }
-    if table.count > 0, let slot = table.find(flow, hash: keys.table.hash(flow)) {
-      abandon(slot, now: now, into: &actions)
-    }
-    guard hasRoom, unconfirmed.bytes + packet.count <= configuration.maximumBufferBytes else {
+    let hash = keys.table.hash(flow)
+    if unconfirmed.take(flow, hash: hash) != nil { settleKept() }
+    if let slot = table.find(flow, hash: hash) { abandon(slot, now: now, into: &actions) }
+    guard hasRoom, buffers.bytesInUse + unconfirmed.bytes + packet.count <= configuration.maximumBufferBytes else {
       tally.kernelHandoffsUnwatched &+= 1
       return hasRoom ? .bufferExhausted : .tableFull
     }
@@ -54,7 +53,7 @@ extension Responder {
     tally.attemptsUnderWay += 1
     tally.packetHandoffs &+= 1
     unconfirmed.append(
-      handoff, flow, clientInitial: parsed.segment.sequence.advanced(by: -1), packet, now: now)
+      handoff, flow, hash: hash, clientInitial: parsed.segment.sequence.advanced(by: -1), packet, now: now)
     return .cookieAccepted
   }
 
@@ -67,7 +66,7 @@ extension Responder {
 
   /// Makes a connection of a handoff that was kept, as if this worker had made it.
   ///
-  /// - Returns: its slot, nil when it cannot be one. Then it stays where it went.
+  /// - Returns: its slot, nil when it cannot be one. Then it stays where it went, since it may stand there.
   mutating func reveal(_ entry: UnconfirmedHandoffs.Entry, now: UInt64) -> Int? {
     let packet = unconfirmed.request(of: entry)
     guard table.find(entry.flow, hash: keys.table.hash(entry.flow)) == nil, !table.isFull,
@@ -90,7 +89,7 @@ extension Responder {
     }
     table.slots[slot].receiveNext = arrival.segment.sequence.advanced(by: arrival.payload.count)
     table.slots[slot].held.end = table.slots[slot].receiveNext
-    timers.schedule(slot, at: now &+ configuration.packetTimeout, now: now)
+    timers.schedule(slot, at: entry.since &+ configuration.packetTimeout, now: now)
     return slot
   }
 

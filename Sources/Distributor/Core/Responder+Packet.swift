@@ -54,7 +54,7 @@ extension Responder {
   public mutating func handoffEnded(
     _ id: HandoffID, by backEnd: UInt16, now: UInt64, into actions: inout ActionList
   ) -> Bool {
-    if unconfirmed.take(id) != nil {
+    if unconfirmed.take(id, at: backEnd) != nil {
       settleKept()
       return true
     }
@@ -91,7 +91,7 @@ extension Responder {
 
   /// The agent wants the handoff as a message: no connection came of the packet.
   public mutating func handoffWanted(_ id: HandoffID, by backEnd: UInt16, now: UInt64, into actions: inout ActionList) {
-    if let entry = unconfirmed.take(id) { _ = reveal(entry, now: now) }
+    if let entry = unconfirmed.take(id, at: backEnd) { _ = reveal(entry, now: now) }
     guard let slot = find(id), case .passed(_, backEnd) = table.slots[slot].phase else {
       tally.lateRefusals &+= 1
       return

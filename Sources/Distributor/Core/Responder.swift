@@ -124,7 +124,7 @@ public struct Responder: ~Copyable {
 
   public var counters: ResponderCounters {
     var counters = tally
-    counters.entries = UInt64(table.count)
+    counters.entries = UInt64(table.count + unconfirmed.count)
     counters.bufferBytes = UInt64(buffers.bytesInUse + unconfirmed.bytes)
     counters.heldBytes = UInt64(heldBuffers.bytesInUse)
     return counters

@@ -11,7 +11,8 @@ public struct ResponderConfiguration: Sendable {
   public var maximumConnections = 65_536
   /// Connections whose handshake is under way. Beyond it SYNs are answered with cookies and leave no state.
   public var maximumEmbryonic = 16_384
-  /// All receive buffers together. At the bound data is dropped unacknowledged and the client retransmits.
+  /// All receive buffers together, and with the requests that the kernel handed off. At the bound data is dropped
+  /// unacknowledged and the client retransmits; a handoff by the kernel is not watched.
   public var maximumBufferBytes = 64 << 20
   /// All packets held during handoffs together. At the bound further ones are dropped and the client retransmits.
   public var maximumHeldBytes = 32 << 20

@@ -64,8 +64,8 @@ public struct ResponderCounters: Sendable {
   public internal(set) var packetHandoffsUnconfirmed: UInt64 = 0
   public internal(set) var packetHandoffsDeclined: UInt64 = 0
   public internal(set) var packetHandoffsAssumed: UInt64 = 0
-  /// Of the handoffs by packet, those that the kernel made by itself; and those of them that could not be entered here, so
-  /// that nobody would notice if they were lost.
+  /// Of the handoffs by packet, those that the kernel made by itself; and those of them that could not be kept here, or not
+  /// when they were needed: nobody would notice if they were lost.
   public internal(set) var kernelHandoffs: UInt64 = 0
   public internal(set) var kernelHandoffsUnwatched: UInt64 = 0
 

@@ -15,6 +15,9 @@ struct UnconfirmedHandoffs {
     var clientInitial: SequenceNumber
     /// When it was read, in nanoseconds.
     var since: UInt64
+    /// The position of the entry before it whose flow has a hash like this one's, -1 without.
+    fileprivate var previous: Int
+    fileprivate var hash: UInt64
     /// The request, from its IP header on, in `text`.
     fileprivate var start: Int
     fileprivate var length: Int
@@ -30,12 +33,14 @@ struct UnconfirmedHandoffs {
   private var positions: [HandoffID: Int] = [:]
   private var text: [UInt8] = []
   private var textEnd = 0
-  /// Open entries by a hash of their flow: most searches for a flow end here.
-  private var counts = [UInt32](repeating: 0, count: UnconfirmedHandoffs.countsSize)
+  /// The position of the last entry by the low bits of its flow's hash, -1 without.
+  private var latest = [Int](repeating: -1, count: UnconfirmedHandoffs.hashes)
 
-  private static let countsSize = 4096
+  private static let hashes = 4096
   /// Entries that are over are removed so many at a time.
   private static let removedTogether = 256
+  /// Memory beyond this is given back when nothing is left.
+  private static let textKept = 1 << 20
 
   var count: Int { positions.count }
 
@@ -47,9 +52,12 @@ struct UnconfirmedHandoffs {
 
   func contains(_ id: HandoffID) -> Bool { positions[id] != nil }
 
-  /// - Parameter packet: the request, from its IP header on.
+  /// - Parameters:
+  ///   - hash: of the flow, with a key.
+  ///   - packet: the request, from its IP header on.
   mutating func append(
-    _ handoff: LeasedHandoff, _ flow: FlowTuple, clientInitial: SequenceNumber, _ packet: Span<UInt8>, now: UInt64
+    _ handoff: LeasedHandoff, _ flow: FlowTuple, hash: UInt64, clientInitial: SequenceNumber, _ packet: Span<UInt8>,
+    now: UInt64
   ) {
     compact()
     if text.count < textEnd + packet.count {
@@ -58,12 +66,14 @@ struct UnconfirmedHandoffs {
     let start = textEnd
     var all = text.mutableSpan
     ByteCopy.copy(packet, to: &all, at: start)
-    positions[handoff.id] = removed + entries.count
+    let (position, bucket) = (removed + entries.count, UnconfirmedHandoffs.bucket(hash))
     entries.append(
       Entry(
-        handoff: handoff, flow: flow, clientInitial: clientInitial, since: now, start: start, length: packet.count))
+        handoff: handoff, flow: flow, clientInitial: clientInitial, since: now, previous: latest[bucket], hash: hash,
+        start: start, length: packet.count))
+    positions[handoff.id] = position
+    latest[bucket] = position
     textEnd += packet.count
-    counts[UnconfirmedHandoffs.place(flow)] += 1
   }
 
   private mutating func compact() {
@@ -71,6 +81,10 @@ struct UnconfirmedHandoffs {
       removed += head
       entries.removeAll(keepingCapacity: true)
       (head, textEnd) = (0, 0)
+      if text.count > UnconfirmedHandoffs.textKept {
+        text = []
+        entries = []
+      }
     } else if head >= UnconfirmedHandoffs.removedTogether, head > entries.count / 2 {
       let unused = entries[head].start
       text.removeSubrange(..<unused)
@@ -82,11 +96,13 @@ struct UnconfirmedHandoffs {
     }
   }
 
-  /// The request of an entry that was taken out last.
+  /// The request of an entry that was taken out since the last `append`.
   func request(of entry: Entry) -> [UInt8] { Array(text[entry.start..<entry.start + entry.length]) }
 
-  mutating func take(_ id: HandoffID) -> Entry? {
-    positions[id].map { close($0 - removed) }
+  /// - Parameter backEnd: who speaks of it; nil when it is another one's.
+  mutating func take(_ id: HandoffID, at backEnd: UInt16) -> Entry? {
+    guard let position = positions[id], entries[position - removed].handoff.backEnd == backEnd else { return nil }
+    return close(position - removed)
   }
 
   /// One that was read at `time` or before.
@@ -94,28 +110,29 @@ struct UnconfirmedHandoffs {
     head < entries.count && entries[head].since <= time ? close(head) : nil
   }
 
-  mutating func take(_ flow: FlowTuple) -> Entry? {
-    if counts[UnconfirmedHandoffs.place(flow)] == 0 { return nil }
-    return entries[head...].firstIndex { $0.isOpen && $0.flow == flow }.map { close($0) }
+  mutating func take(_ flow: FlowTuple, hash: UInt64) -> Entry? {
+    var position = latest[UnconfirmedHandoffs.bucket(hash)]
+    while position >= removed + head {
+      let entry = entries[position - removed]
+      if entry.isOpen, entry.hash == hash, entry.flow == flow { return close(position - removed) }
+      position = entry.previous
+    }
+    return nil
   }
 
-  /// One that went to `backEnd`.
-  mutating func take(at backEnd: UInt16) -> Entry? {
-    entries[head...].firstIndex { $0.isOpen && $0.handoff.backEnd == backEnd }.map { close($0) }
+  /// All that went to `backEnd`. Their requests can be read until the next `append`.
+  mutating func takeAll(at backEnd: UInt16) -> [Entry] {
+    let indices = entries.indices[head...].filter { entries[$0].isOpen && entries[$0].handoff.backEnd == backEnd }
+    return indices.map { close($0) }
   }
 
   private mutating func close(_ index: Int) -> Entry {
     let entry = entries[index]
     entries[index].isOpen = false
     positions[entry.handoff.id] = nil
-    counts[UnconfirmedHandoffs.place(entry.flow)] -= 1
     while head < entries.count, !entries[head].isOpen { head += 1 }
     return entry
   }
 
-  private static func place(_ flow: FlowTuple) -> Int {
-    let address = flow.client.address
-    let mixed = (address.high ^ address.low ^ UInt64(flow.client.port) << 16) &* 0x9e37_79b9_7f4a_7c15
-    return Int(truncatingIfNeeded: mixed >> 52)
-  }
+  private static func bucket(_ hash: UInt64) -> Int { Int(truncatingIfNeeded: hash) & (hashes - 1) }
 }
