@@ -152,7 +152,8 @@ struct serve_connection {
   __u64 origin;
   __u64 since;
   __u32 loop;
-  __u32 zero;
+  // Its end has been told.
+  __u32 is_over;
 };
 
 // Every packet that the ingress program sees ends in exactly one of these.

@@ -279,8 +279,10 @@ int handoff_states(__u64 *arguments) {
   }
   struct serve_connection *record = bpf_sk_storage_get(&serve_records, sk, NULL, 0);
   if (record) {
-    ended(sk, record, old_state);
-    bpf_sk_storage_delete(&serve_records, sk);
+    // It goes with the socket, at once and without a grace period, which to remove it here would take. A server may use the
+    // socket for another connection.
+    if (!record->is_over) ended(sk, record, old_state);
+    record->is_over = 1;
     return 0;
   }
   struct serve_key key;

@@ -218,7 +218,7 @@ public final class ServePlane: Sendable {
   /// establishment was not told.
   public func adopt(_ flow: FlowTuple, token: UInt64, loop: Int, now: UInt64) throws(SystemError) {
     var key = serve_key(flow)
-    var value = serve_connection(token: token, origin: 0, since: now, loop: UInt32(loop), zero: 0)
+    var value = serve_connection(token: token, origin: 0, since: now, loop: UInt32(loop), is_over: 0)
     try ServePlane.write(serve_settings(configuration, namespace: namespace, adopts: true), object)
     _ = try LibBPF.call("bpf_map_update_elem") {
       unsafe bpf_map_update_elem(object.maps.adopted.raw, &key, &value, 0)
