@@ -44,9 +44,9 @@ ALONE := /(DoctorTests|DownloadRatioTests|StormTests|WireTraceTests)/
 FIRST_LANE := /(FailureTests|PacketHandoffTests)/
 
 # Unit tests first. Then two lanes side by side, since most of these tests wait: agents with thousands of real connections,
-# one test at a time, and clusters; other clusters, and a short run of each fuzzer. Clusters and agents are in namespaces of
-# their own, and nothing is built in .build (--ignore-lock). The clusters run the release build of the programs: that is
-# what is shipped.
+# one test at a time, and clusters; other clusters, a short `make run`, and a short run of each fuzzer. Clusters and agents
+# are in namespaces of their own, and nothing is built in .build (--ignore-lock). The clusters run the release build of the
+# programs: that is what is shipped.
 test: packages release
 	swift build --build-tests $(FAST)
 ifneq ($(FILTER),)
@@ -57,7 +57,7 @@ else
 	  "$(TESTS) back-end --skip-build --ignore-lock --no-parallel --filter BackEndTests && \
 	   $(TESTS) failures --skip-build --ignore-lock --filter 'IntegrationTests$(FIRST_LANE)'" \
 	  "$(TESTS) integration --skip-build --ignore-lock --filter IntegrationTests --skip '$(FIRST_LANE)|$(ALONE)' && \
-	   nice Scripts/fuzz 3"
+	   $(SUDO) $(BIN)/lab run --connections 2000 && nice Scripts/fuzz 3"
 	$(TESTS) alone --skip-build --filter 'IntegrationTests$(ALONE)'
 endif
 
