@@ -157,6 +157,32 @@ struct HandshakeTests {
     }
   }
 
+  /// A checksum that is right and looks left open at once, as one of 65,536 does: nobody can tell whether it will be
+  /// completed, so the answer's is right either way.
+  @Test(arguments: [Addresses.flow4, Addresses.flow6])
+  func whatIsRightAndOpenIsAnsweredSo(flow: FlowTuple) throws {
+    let syn = try #require(
+      (0..<200_000).lazy.map { Frame.raw(flow, .syn, sequence: $0, options: HandshakeCase.mss) }
+        .first { $0 == $0.checksummed(flow, .open) })
+    #expect(syn == syn.checksummed(flow, .right))
+    var finished = FlowEntry.forwarding()
+    finished.seen = .fin
+    for entry in [nil, finished, .forwarding()] as [FlowEntry?] {
+      let interface = try TestInterface()
+      let plane = try interface.attach()
+      try plane.setServices([Addresses.service4, Addresses.service6])
+      Handshake().start(plane.handshake)
+      if let entry { try plane.flows.insert(flow, entry) }
+      let index = interface.index
+      let seen = try interface.namespace.perform { try plane.run(syn, interface: index) }
+      let isLive = entry?.seen.isEmpty ?? false
+      #expect(seen.verdict == .redirect && seen.outcomes == [isLive ? .synChallenged : .synAnswered])
+      #expect(seen.frame == seen.frame.checksummed(flow, .right) && seen.frame == seen.frame.checksummed(flow, .open))
+      let answer = try TCPSegment.parse(seen.frame.packet.span).segment
+      #expect(answer.flags == (isLive ? .ack : [.syn, .ack]))
+    }
+  }
+
   /// The acknowledgments of one answered SYN: which are absorbed.
   @Test(arguments: [Addresses.flow4, Addresses.flow6])
   func onlyTheBareAcknowledgmentIsAbsorbed(flow: FlowTuple) throws {

@@ -9,9 +9,9 @@ extension IntegrationTests {
   /// Clients that use the same few ports again and again, and a distributor that dies again and again.
   @Suite(.serialized)
   struct StormTests {
-    private static let connections = IntegrationTests.FailureTests.Load.isLarge ? 10_000 : 4000
+    private static let connections = IntegrationTests.FailureTests.Load.isLarge ? 100_000 : 4000
     private static let kills = IntegrationTests.FailureTests.Load.isLarge ? 10 : 3
-    private static let ports = 400
+    private static let ports = IntegrationTests.FailureTests.Load.isLarge ? 4000 : 400
     private static let page = FailureCluster.site.pages.filter { $0.size > 100 }.min { $0.size < $1.size }!
 
     @Test(arguments: IntegrationTests.FailureTests.Load.isLarge ? ["direct", "repair"] : ["direct"])

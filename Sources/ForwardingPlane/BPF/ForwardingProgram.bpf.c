@@ -92,17 +92,11 @@ __noinline int on_syn(
   bool answers = shake->flags & HANDOFF_ANSWERS_SYN;
   const struct handoff_cookie_key *key = cookie_key(shake, now);
   struct syn syn;
-  int outcome = GO_ON;
-  if (answers || (entry && key)) {
-    outcome = read_syn(skb, packet, &syn);
-    if (outcome == HANDOFF_SYN_MALFORMED) return finish(outcome, DROP);
-  }
+  if ((answers || (entry && key)) && !read_syn(skb, packet, &syn)) return finish(HANDOFF_SYN_MALFORMED, DROP);
   // A client that has closed or reset may use the port again before its back-end has told of the end. Anybody can forge a
   // FIN: the entry stays until an acknowledgment quotes the cookie (begins_anew).
   bool closing = entry && entry->flags & (HANDOFF_CLIENT_FIN | HANDOFF_CLIENT_RST) && !(entry->flags & HANDOFF_ENDED);
   if (entry && !(entry->flags & HANDOFF_ENDED) && key) {
-    // An undecided checksum can be made on purpose: it must not be a way around the challenge.
-    if (outcome != GO_ON) return finish(HANDOFF_SYN_MALFORMED, DROP);
     if (!closing || !answers || shake->flags & HANDOFF_DRAINING) return challenge(skb, packet, &syn, key, now);
   }
   if (answers) {
@@ -112,7 +106,7 @@ __noinline int on_syn(
   // Must be gone before anybody answers: the client's ACK would else be sent to the old back-end.
   // Another CPU or the loader may be faster; only the one who deletes it counts it as reused.
   bool deleted = entry && !closing && bpf_map_delete_elem(&handoff_flows, &packet->key) == 0;
-  if (!answers || outcome != GO_ON || !key) {
+  if (!answers || !key) {
     return to_user_space(skb, packet, shake, deleted ? HANDOFF_SYN_REUSED : HANDOFF_SYN_NEW, now);
   }
   return answer_syn(skb, packet, &syn, deleted ? HANDOFF_SYN_REUSED : HANDOFF_SYN_ANSWERED, now);

@@ -20,7 +20,7 @@ enum checksum_state {
   // The sender's kernel left it to a device that has not been met yet (CHECKSUM_PARTIAL): the field has the pseudo
   // header's sum, and whoever completes it adds the rest.
   CHECKSUM_LEFT_OPEN,
-  // Both at once, one packet in 65,536: only user space, whose kernel knows, can answer it.
+  // Both at once, as one packet in 65,536 is: what answers it has to be both as well.
   CHECKSUM_UNDECIDED,
   CHECKSUM_WRONG,
 };
@@ -31,7 +31,7 @@ static __always_inline enum checksum_state checksum_state(const struct packet *p
   __u64 pseudo = pseudo_sum(&packet->key, packet->ipv4, packet->end - packet->tcp);
   struct tcphdr *header = (struct tcphdr *)text->bytes;
   bool is_open = header->check == fold(pseudo);
-  if (packet->text < packet->end) return is_open ? CHECKSUM_LEFT_OPEN : CHECKSUM_RIGHT;
+  if (packet->text < packet->end) return is_open ? CHECKSUM_UNDECIDED : CHECKSUM_RIGHT;
   __s64 sum = bpf_csum_diff(NULL, 0, (__be32 *)text->bytes, LONGEST_TCP_HEADER, 0);
   bool is_right = fold(pseudo + (__u32)sum) == 0xffff;
   if (is_open) return is_right ? CHECKSUM_UNDECIDED : CHECKSUM_LEFT_OPEN;
@@ -56,7 +56,8 @@ static __always_inline bool write_ipv6(struct __sk_buff *skb, const struct packe
 // Turns the packet into `answer` and sends it where it came from. The IP header keeps its length, so that an open
 // checksum's place stays right. 0: the kernel is out of memory, and the packet may be half written.
 __noinline int send_answer(
-    struct __sk_buff *skb, const struct packet *packet, struct tcp_answer *answer, __u32 length, bool is_open) {
+    struct __sk_buff *skb, const struct packet *packet, struct tcp_answer *answer, __u32 length,
+    enum checksum_state state) {
   if (!packet || !answer) return 0;
   if (bpf_skb_change_tail(skb, packet->tcp + length, 0)) return false;
   struct ethhdr *ethernet = header(skb, 0, sizeof(*ethernet));
@@ -72,11 +73,14 @@ __noinline int send_answer(
   answer->header.doff = length / 4;
   answer->header.check = 0;
   __u64 sum = pseudo_sum(&packet->key, packet->ipv4, length);
-  if (is_open) {
-    answer->header.check = fold(sum);
-  } else {
-    sum += (__u32)bpf_csum_diff(NULL, 0, answer->words, sizeof(*answer), 0);
+  __u16 pseudo = fold(sum);
+  sum += (__u32)bpf_csum_diff(NULL, 0, answer->words, sizeof(*answer), 0);
+  if (state == CHECKSUM_RIGHT) {
     answer->header.check = ~fold(sum);
+  } else {
+    answer->header.check = pseudo;
+    // Without URG nobody reads the pointer (RFC 9293 section 3.1): it makes the pseudo header's sum the right checksum.
+    if (state == CHECKSUM_UNDECIDED) answer->header.urg_ptr = ~fold(sum + pseudo);
   }
   __u64 size = length;
   if (!within(&size, sizeof(struct tcphdr), LONGEST_ANSWER_HEADER)) return false;

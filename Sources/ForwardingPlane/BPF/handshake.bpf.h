@@ -7,7 +7,7 @@
 struct syn {
   struct syn_options options;
   struct flow_words words;
-  bool is_open;
+  enum checksum_state checksum;
 };
 
 static __always_inline bool is_host(const struct packet *packet) {
@@ -36,24 +36,19 @@ static __always_inline bool has_right_ip_header(struct __sk_buff *skb, const str
   return fold((__u32)bpf_csum_diff(NULL, 0, (__be32 *)&ip, sizeof(ip), 0)) == 0xffff;
 }
 
-// GO_ON, or the outcome of a SYN that is not answered here: HANDOFF_SYN_NEW is for user space.
-__noinline int read_syn(struct __sk_buff *skb, const struct packet *packet, struct syn *syn) {
-  if (!packet || !syn) return HANDOFF_SYN_MALFORMED;
-  if (packet->fin || packet->rst || !is_host(packet)) return HANDOFF_SYN_MALFORMED;
-  if (!has_right_ip_header(skb, packet)) return HANDOFF_SYN_MALFORMED;
+// False for a SYN that nobody has to answer.
+__noinline bool read_syn(struct __sk_buff *skb, const struct packet *packet, struct syn *syn) {
+  if (!packet || !syn) return false;
+  if (packet->fin || packet->rst || !is_host(packet)) return false;
+  if (!has_right_ip_header(skb, packet)) return false;
   struct tcp_text text = {};
   __u64 length = packet->text - packet->tcp;
-  if (!within(&length, sizeof(struct tcphdr), LONGEST_TCP_HEADER)) return HANDOFF_SYN_MALFORMED;
-  if (bpf_skb_load_bytes(skb, packet->tcp, text.bytes, length)) return HANDOFF_SYN_MALFORMED;
-  switch (checksum_state(packet, &text)) {
-    case CHECKSUM_RIGHT: syn->is_open = false; break;
-    case CHECKSUM_LEFT_OPEN: syn->is_open = true; break;
-    case CHECKSUM_UNDECIDED: return HANDOFF_SYN_NEW;
-    case CHECKSUM_WRONG: return HANDOFF_SYN_MALFORMED;
-  }
-  if (!parse_options(&text, length, &syn->options)) return HANDOFF_SYN_MALFORMED;
+  if (!within(&length, sizeof(struct tcphdr), LONGEST_TCP_HEADER)) return false;
+  if (bpf_skb_load_bytes(skb, packet->tcp, text.bytes, length)) return false;
+  syn->checksum = checksum_state(packet, &text);
+  if (syn->checksum == CHECKSUM_WRONG || !parse_options(&text, length, &syn->options)) return false;
   make_words(&syn->words, &packet->key);
-  return GO_ON;
+  return true;
 }
 
 // The SYN-ACK that `Responder.sendCookie` in Swift would send.
@@ -93,7 +88,7 @@ __noinline int answer_syn(
     answer.words[6] = scale;
     length = 28;
   }
-  if (!send_answer(skb, packet, &answer, length, syn->is_open)) return finish(HANDOFF_REWRITE_FAILED, DROP);
+  if (!send_answer(skb, packet, &answer, length, syn->checksum)) return finish(HANDOFF_REWRITE_FAILED, DROP);
   return finish(outcome, bpf_redirect(skb->ifindex, 0));
 }
 
@@ -110,7 +105,7 @@ __noinline int challenge(
   answer.header.ack_seq = bpf_htonl(number);
   answer.header.seq = bpf_htonl(number);
   answer.header.ack = 1;
-  if (!send_answer(skb, packet, &answer, sizeof(struct tcphdr), syn->is_open)) {
+  if (!send_answer(skb, packet, &answer, sizeof(struct tcphdr), syn->checksum)) {
     return finish(HANDOFF_REWRITE_FAILED, DROP);
   }
   return finish(HANDOFF_SYN_CHALLENGED, bpf_redirect(skb->ifindex, 0));
